@@ -1,0 +1,15 @@
+"""What can go wrong between a source of packets and a flow record."""
+
+from __future__ import annotations
+
+
+class CaptureError(Exception):
+    """A source cannot be read (any further).  The message names file, place and remedy."""
+
+
+class FlowFileError(Exception):
+    """A file of flow records cannot be read or written."""
+
+
+class MeterUnavailable(Exception):
+    """A meter's package is not installed; the message is the line that installs it."""

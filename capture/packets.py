@@ -1,0 +1,29 @@
+"""PacketBatch: the contract between a source of packets and a meter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class PacketBatch:
+    """Some packets in capture order: one byte buffer and one array entry a packet.
+
+    The buffer belongs to the source: it may be overwritten once the consumer has returned, so
+    nobody keeps it past the call.  All arrays have the same length n.
+    """
+
+    buffer: npt.NDArray[np.uint8]  #: captured bytes of all packets
+    offset: npt.NDArray[np.int64]  #: (n,) where a packet starts in `buffer`
+    captured_length: npt.NDArray[np.uint32]  #: (n,) bytes of it in `buffer`
+    wire_length: npt.NDArray[np.uint32]  #: (n,) bytes it had on the wire
+    timestamp_ns: npt.NDArray[np.int64]  #: (n,) nanoseconds since the epoch
+    interface: npt.NDArray[np.uint16]  #: (n,) index of the interface it was seen on
+    vlan: npt.NDArray[np.int16]  #: (n,) VLAN id that the kernel took off the frame; -1 = none
+    link_type: npt.NDArray[np.uint16]  #: (n,) LINKTYPE_ number of the frame (tcpdump.org)
+
+    def __len__(self) -> int:
+        return len(self.offset)
