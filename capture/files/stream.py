@@ -1,0 +1,265 @@
+"""The bytes of a capture: from disk or standard input, unpacked where they are compressed.
+
+Compression is told by the first bytes, never by the name.  Memory is bounded whatever the file
+says: output comes in pieces, and a window or dictionary of over 128 MiB is refused.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import stat
+import sys
+import zlib
+from typing import Protocol
+
+import zstandard
+
+from capture.errors import CaptureError
+
+STANDARD_INPUT = "-"
+
+_READ_SIZE = 1 << 18
+_MEMORY_LIMIT = 1 << 27
+#: zstd's densest code is 4 bytes for 128 KiB, so this much input gives at most 32 MiB.
+_ZSTD_PIECE = 1 << 10
+
+_GZIP, _XZ, _ZSTD = b"\x1f\x8b\x08", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+#: Enough bytes to know the compression.
+_MAGIC_LENGTH = 6
+
+
+class _Decoder(Protocol):
+    """One compressed stream; the face of lzma.LZMADecompressor."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _GzipDecoder:
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._stream.unconsumed_tail and not self.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
+
+
+class _ZstdDecoder:
+    """Takes input in small pieces, because zstandard gives all output of a piece at once."""
+
+    def __init__(self) -> None:
+        self._stream = zstandard.ZstdDecompressor(max_window_size=_MEMORY_LIMIT).decompressobj()
+        self._waiting = b""
+        self._unpacked = memoryview(b"")
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof and not self._unpacked
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting and not self._unpacked and not self.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data + self._waiting
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        self._waiting += data
+        while not self._unpacked and self._waiting and not self._stream.eof:
+            piece, self._waiting = self._waiting[:_ZSTD_PIECE], self._waiting[_ZSTD_PIECE:]
+            self._unpacked = memoryview(self._stream.decompress(piece))
+        output, self._unpacked = self._unpacked[:max_length], self._unpacked[max_length:]
+        return bytes(output)
+
+
+def _compression(head: bytes) -> str:
+    """`gzip`, `xz`, `zstd` or "" by the first bytes of a file or of what follows a stream."""
+    if head.startswith(_GZIP):
+        return "gzip"
+    if head.startswith(_XZ):
+        return "xz"
+    # Parallel compressors put a skippable frame (RFC 8878, 3.1.2) before the first real one.
+    if head.startswith(_ZSTD) or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
+        return "zstd"
+    return ""
+
+
+def _decoder(compression: str) -> _Decoder:
+    if compression == "gzip":
+        return _GzipDecoder()
+    if compression == "zstd":
+        return _ZstdDecoder()
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
+
+
+class ByteStream:
+    """Opens a file and gives its bytes, unpacked.
+
+    Raises CaptureError when it cannot be opened; `readinto` raises it when it cannot be read or
+    unpacked any further.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        text = os.fspath(path)
+        self.name = "standard input" if text == STANDARD_INPUT else text
+        self.compression = ""  #: known once the first bytes were read
+        self.position = 0  #: bytes taken from the file as it lies on disk
+        self._descriptor = self._open(text)
+        self._own = text != STANDARD_INPUT
+        mode = os.fstat(self._descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            self.close()
+            raise CaptureError(f"{self.name}: is a directory; name a capture file in it")
+        self._regular = stat.S_ISREG(mode)
+        self._last_size: int | None = None
+        self._head = b""
+        self._recognised = False
+        self._decoder: _Decoder | None = None
+        self._ended_cleanly = True
+
+    def _open(self, text: str) -> int:
+        if text == STANDARD_INPUT:
+            if sys.stdin is None or sys.stdin.closed:
+                raise CaptureError("standard input: is closed; pipe a capture into it or name a file")
+            if sys.stdin.isatty():
+                raise CaptureError("standard input: is a terminal; pipe a capture into it or name a file")
+            return sys.stdin.fileno()
+        try:
+            return os.open(text, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise CaptureError(f"{text}: no such file; check the path") from None
+        except PermissionError:
+            raise CaptureError(f"{text}: permission denied; make it readable for this user") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise CaptureError(f"{text!r}: cannot be opened: {reason}; check the path") from None
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file on disk, now; None where that means nothing (a pipe)."""
+        if self._regular and self._descriptor >= 0:
+            self._last_size = os.fstat(self._descriptor).st_size
+        return self._last_size
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            _ = self.size if hasattr(self, "_regular") else None
+            if self._own:
+                os.close(self._descriptor)
+            self._descriptor = -1
+
+    def readinto(self, target: memoryview) -> int:
+        """Fill some of `target`; 0 when there is nothing more now.  May be called again then."""
+        if not self._recognised and not self._recognise():
+            return 0
+        if self._decoder is not None:
+            return self._unpack(target)
+        if self._head:
+            count = min(len(self._head), len(target))
+            target[:count] = self._head[:count]
+            self._head = self._head[count:]
+            return count
+        try:
+            count = os.readv(self._descriptor, [target])
+        except OSError as error:
+            raise self._unreadable(error) from None
+        self.position += count
+        return count
+
+    def cut(self) -> str:
+        """Why the end that `readinto` came to is not a proper end; "" when it is."""
+        if self.compression and not self._ended_cleanly:
+            return f"its {self.compression} data ends in the middle of a stream"
+        return ""
+
+    def _read(self) -> bytes:
+        try:
+            data = os.read(self._descriptor, _READ_SIZE)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        self.position += len(data)
+        return data
+
+    def _unreadable(self, error: OSError) -> CaptureError:
+        return CaptureError(
+            f"{self.name}: cannot be read at byte {self.position}: {error.strerror};"
+            " check the disk or network share"
+        )
+
+    def _recognise(self) -> bool:
+        """Read until the compression is known; False when there is nothing (yet)."""
+        while len(self._head) < _MAGIC_LENGTH:
+            data = self._read()
+            if not data:
+                break
+            self._head += data
+        if not self._head:
+            return False
+        self.compression = _compression(self._head)
+        if self.compression:
+            self._decoder = _decoder(self.compression)
+            self._ended_cleanly = False
+        self._recognised = True
+        return True
+
+    def _unpack(self, target: memoryview) -> int:
+        assert self._decoder is not None
+        while True:
+            if self._decoder.eof and not self._next_stream():
+                return 0
+            data = b""
+            wanted = self._decoder.needs_input
+            if wanted:
+                data, self._head = self._head or self._read(), b""
+                self._ended_cleanly = self._ended_cleanly and not data
+            try:
+                output = self._decoder.decompress(data, len(target))
+            except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+                raise CaptureError(
+                    f"{self.name}: its {self.compression} data is damaged before byte {self.position}"
+                    f" ({error}); get a complete copy"
+                ) from None
+            if output:
+                target[: len(output)] = output
+                return len(output)
+            if wanted and not data:
+                return 0
+
+    def _next_stream(self) -> bool:
+        """Behind the end of a compressed stream: start the next one, if there is one."""
+        assert self._decoder is not None
+        self._head = (self._head or self._decoder.unused_data).lstrip(b"\0")
+        while len(self._head) < _MAGIC_LENGTH:
+            data = self._read()
+            if not data:
+                break
+            self._head = (self._head + data).lstrip(b"\0")
+        if not self._head:
+            self._ended_cleanly = True
+            self._decoder = _decoder(self.compression)
+            return False
+        if _compression(self._head) != self.compression:
+            raise CaptureError(
+                f"{self.name}: something else follows its {self.compression} data before byte"
+                f" {self.position}; unpack it by hand"
+            )
+        self._decoder = _decoder(self.compression)
+        return True
