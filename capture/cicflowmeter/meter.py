@@ -44,6 +44,8 @@ class CicStats:
     tcp: int = 0  # metered, by kind
     udp: int = 0
     vlan_tagged: int = 0
+    tunnelled: int = 0  # outer addresses with the inner ports, as the package has it
+    cut_by_snaplen: int = 0  # only the captured bytes count
     flows_created: int = 0
     flows_expired: int = 0
     flows_evicted: int = 0  # at one of the bounds on memory
@@ -61,9 +63,10 @@ class CicFlowMeter:
     Records come in the order the package writes them, the same in any chunking into batches;
     `time_ns` is the largest packet time seen when a flow was written, so it never decreases.
 
-    The package keeps every packet of a flow.  At `capacity` flows, or `max_packets` packets in
-    all flows (some 500 bytes each), the flow begun first is written; at `max_packets_per_flow` the
-    flow itself.  Such a record has `Kind.EVICTED`, and what follows of the flow makes a new one.
+    The package keeps every packet of a flow: some 830 bytes a packet and 2 kB a flow.  At `capacity`
+    flows, or `max_packets` packets in all of them, the flow begun first is written; at
+    `max_packets_per_flow` the flow itself.  Such a record has `Kind.EVICTED`, and what follows of
+    the flow makes a new one.
 
     Raises MeterUnavailable where the package or scapy is not installed, ValueError for a bound
     below 1.
@@ -72,7 +75,7 @@ class CicFlowMeter:
     name = "cicflowmeter"
 
     def __init__(
-        self, *, max_packets_per_flow: int = 50_000, capacity: int = 65_536, max_packets: int = 500_000
+        self, *, max_packets_per_flow: int = 50_000, capacity: int = 65_536, max_packets: int = 300_000
     ) -> None:
         for bound, value in (
             ("max_packets_per_flow", max_packets_per_flow),
@@ -109,12 +112,11 @@ class CicFlowMeter:
                 setattr(stats, packet, getattr(stats, packet) + 1)
                 continue
             stats.packets_metered += 1
-            if packet.proto == 6:
-                stats.tcp += 1
-            else:
-                stats.udp += 1
-            if packet.vlan >= 0:
-                stats.vlan_tagged += 1
+            stats.tcp += packet.proto == 6
+            stats.udp += packet.proto == 17
+            stats.vlan_tagged += packet.vlan >= 0
+            stats.tunnelled += packet.tunnelled
+            stats.cut_by_snaplen += packet.wire_length > packet.length
             self._session.add(packet)
         yield from self._taken()
 

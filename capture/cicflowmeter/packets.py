@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import scapy.layers.ppp  # noqa: F401 - its import teaches scapy the PPP link types
 from scapy.config import conf
@@ -42,12 +43,14 @@ _TCP_HEADER = struct.Struct("!HHxxxxxxxxBBHxxxx")  # ports, data offset, flags, 
 _UDP_PORTS = struct.Struct("!HHxxxx")
 
 _LAYERS = {_TCP: frozenset({"TCP", TCP}), _UDP: frozenset({"UDP", UDP})}
+_NETWORK_HEADER = {IP: 20, IPv6: 40}  # bytes without which there is no such header
 _FLAG_LETTERS = ["".join(c for bit, c in enumerate("FSRPAUEC") if flags >> bit & 1) for flags in range(256)]
 
 #: What scapy raises when the outermost layer cannot be read; deeper ones it makes into Raw itself.
 _SCAPY_FAULTS = (struct.error, IndexError, KeyError, TypeError, ValueError, Scapy_Exception)
 
 
+@dataclass(init=False, repr=False, eq=False, slots=True)
 class MeteredPacket:
     """A TCP or UDP packet over IPv4, as the package sees a scapy packet, and what a record needs.
 
@@ -55,28 +58,27 @@ class MeteredPacket:
     that the package looks at have a field of the same name.
     """
 
-    __slots__ = (
-        "time",  # EDecimal seconds since the epoch, as scapy's readers give it
-        "src",  # 4 bytes; the package only compares addresses
-        "dst",
-        "sport",
-        "dport",
-        "proto",
-        "ihl",
-        "window",
-        "length",  # captured bytes of the frame
-        "payload_length",  # bytes after the transport header to the end of the frame
-        "time_ns",
-        "tcp_flags",
-        "data_length",  # bytes of `payload_length` that belong to the IP packet
-        "ip_length",
-        "wire_length",
-        "interface",
-        "vlan",
-    )
+    time: EDecimal  #: seconds since the epoch, as scapy's readers give it
+    src: bytes  #: 4 bytes; the package only compares addresses
+    dst: bytes
+    sport: int
+    dport: int
+    proto: int  #: TCP or UDP, in a tunnel too
+    ihl: int
+    window: int
+    length: int  #: captured bytes of the frame
+    payload_length: int  #: bytes after the transport header to the end of the frame
+    time_ns: int
+    tcp_flags: int
+    data_length: int  #: bytes of `payload_length` that belong to the IP packet
+    ip_length: int
+    wire_length: int
+    interface: int
+    vlan: int  #: -1 = untagged
+    tunnelled: bool  #: the ports are those of a packet inside this one
 
     #: The package looks for FIN in the IP flags, where it never is.
-    flags = ""
+    flags: ClassVar[str] = ""
 
     def __contains__(self, layer: object) -> bool:
         return layer in _LAYERS[self.proto]
@@ -104,7 +106,7 @@ def seconds(time_ns: int) -> EDecimal:
 
 def packets_of(batch: PacketBatch) -> Iterator[tuple[int, MeteredPacket | str]]:
     """Packet time in ns, and each packet of a batch or the name of the reason not to meter it."""
-    view = memoryview(batch.buffer)
+    view = batch.buffer.data
     columns = (
         batch.offset,
         batch.captured_length,
@@ -117,9 +119,9 @@ def packets_of(batch: PacketBatch) -> Iterator[tuple[int, MeteredPacket | str]]:
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for offset, captured, wire, time_ns, interface, vlan, link_type in rows:
         frame = view[offset : offset + captured]
-        packet = _plain(frame, link_type)
+        packet = plain_packet(frame, link_type)
         if packet is None:
-            packet = _dissected(bytes(frame), link_type)
+            packet = dissected_packet(bytes(frame), link_type)
         if isinstance(packet, MeteredPacket):
             packet.time = seconds(time_ns)
             packet.time_ns = time_ns
@@ -130,7 +132,7 @@ def packets_of(batch: PacketBatch) -> Iterator[tuple[int, MeteredPacket | str]]:
         yield time_ns, packet
 
 
-def _plain(frame: memoryview, link_type: int) -> MeteredPacket | str | None:
+def plain_packet(frame: memoryview, link_type: int) -> MeteredPacket | str | None:
     """The packet of a plain frame, or a reason that its EtherType tells; None: ask scapy."""
     framing = _FRAMING.get(link_type)
     if framing is None or len(frame) < framing[1] + 20:
@@ -139,8 +141,8 @@ def _plain(frame: memoryview, link_type: int) -> MeteredPacket | str | None:
     (kind,) = _ETHER_TYPE.unpack_from(frame, framing[0])
     if kind == _ARP_TYPE:
         return "arp"
-    if kind == _IPV6_TYPE and frame[at] >> 4 == 6 and frame[at + 6] in (_TCP, _UDP, _ICMPV6):
-        return "ipv6"
+    if kind == _IPV6_TYPE and len(frame) >= at + 40 and frame[at] >> 4 == 6:
+        return "ipv6" if frame[at + 6] in (_TCP, _UDP, _ICMPV6) else None
     if kind != _IPV4_TYPE:
         return None
     first, total, fragment, protocol, source, destination = _IPV4_HEADER.unpack_from(frame, at)
@@ -169,14 +171,17 @@ def _plain(frame: memoryview, link_type: int) -> MeteredPacket | str | None:
     packet.payload_length = len(frame) - at - 20 - header
     packet.data_length = end - at - 20 - header
     packet.vlan = -1
+    packet.tunnelled = False
     return packet
 
 
-def _dissected(frame: bytes, link_type: int) -> MeteredPacket | str:
+def dissected_packet(frame: bytes, link_type: int) -> MeteredPacket | str:
     """The packet as scapy reads it, down to the first TCP or UDP header; or the reason why not."""
     number = _SCAPY_LINK_TYPE.get(link_type)
     if number is None:
         return "link_type"
+    if not frame:
+        return "truncated"
     try:
         layers: Packet = conf.l2types.num2layer[number](frame, stop_dissection_after=(TCP, UDP))
     except _SCAPY_FAULTS:
@@ -201,6 +206,7 @@ def _dissected(frame: bytes, link_type: int) -> MeteredPacket | str:
     packet.data_length = min(packet.payload_length, max(0, packet.ip_length - ip.ihl * 4 - header))
     tag = layers.getlayer(Dot1Q)
     packet.vlan = tag.vlan if tag is not None else -1
+    packet.tunnelled = transport.underlayer is not ip
     return packet
 
 
@@ -223,6 +229,7 @@ def _reason(layers: Packet, ip: Any) -> str:
         last = last.underlayer
     if isinstance(last, Raw) and last.underlayer is not None:
         load = bytes(last)
-        if last.underlayer.guess_payload_class(load) in (IP, IPv6):
-            return "truncated" if len(load) < 20 else "malformed"
+        unread = last.underlayer.guess_payload_class(load)
+        if unread in _NETWORK_HEADER:
+            return "truncated" if len(load) < _NETWORK_HEADER[unread] else "malformed"
     return "not_ip"
