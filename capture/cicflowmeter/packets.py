@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
 
-import scapy.layers.ppp  # noqa: F401 - its import teaches scapy the PPP link types
-from scapy.config import conf
 from scapy.error import Scapy_Exception
 from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import ARP, Dot1Q
+from scapy.layers.inet6 import IPv6, IPv46
+from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Dot1Q, Ether, Loopback, LoopbackOpenBSD
+from scapy.layers.ppp import HDLC, PPP
 from scapy.packet import Packet, Padding, Raw
 from scapy.utils import EDecimal
 
@@ -34,14 +33,26 @@ _IPV4_TYPE, _ARP_TYPE, _IPV6_TYPE = 0x0800, 0x0806, 0x86DD
 
 #: LINKTYPE_ -> place of the EtherType, start of the network layer.
 _FRAMING = {1: (12, 14), 113: (14, 16), 276: (0, 20)}
-#: LINKTYPE_ numbers of files that scapy knows under the number of a DLT_.
-_SCAPY_LINK_TYPE = {0: 0, 1: 1, 9: 9, 50: 50, 101: 101, 108: 108, 113: 113, 228: 228, 229: 229, 276: 276}
+#: LINKTYPE_ numbers of frames that begin with the IP header.
+_RAW_IP = frozenset({12, 14, 101, 228, 229})
+#: LINKTYPE_ -> the class by which scapy reads a frame.
+_LINK_LAYERS: dict[int, Any] = {
+    0: Loopback,
+    1: Ether,
+    9: PPP,
+    50: HDLC,
+    108: LoopbackOpenBSD,
+    113: CookedLinux,
+    276: CookedLinuxV2,
+    **dict.fromkeys(_RAW_IP, IPv46),
+}
 
 _ETHER_TYPE = struct.Struct("!H")
 _IPV4_HEADER = struct.Struct("!BxHxxHxBxx4s4s")  # version and length, total length, fragment, protocol, ends
 _TCP_HEADER = struct.Struct("!HHxxxxxxxxBBHxxxx")  # ports, data offset, flags, window
 _UDP_PORTS = struct.Struct("!HHxxxx")
 
+_RAW_KINDS = {4: _IPV4_TYPE, 6: _IPV6_TYPE}
 _LAYERS = {_TCP: frozenset({"TCP", TCP}), _UDP: frozenset({"UDP", UDP})}
 _NETWORK_HEADER = {IP: 20, IPv6: 40}  # bytes without which there is no such header
 _FLAG_LETTERS = ["".join(c for bit, c in enumerate("FSRPAUEC") if flags >> bit & 1) for flags in range(256)]
@@ -134,11 +145,14 @@ def packets_of(batch: PacketBatch) -> Iterator[tuple[int, MeteredPacket | str]]:
 
 def plain_packet(frame: memoryview, link_type: int) -> MeteredPacket | str | None:
     """The packet of a plain frame, or a reason that its EtherType tells; None: ask scapy."""
-    framing = _FRAMING.get(link_type)
-    if framing is None or len(frame) < framing[1] + 20:
+    if link_type in _RAW_IP:
+        at = 0
+        kind = _RAW_KINDS.get(frame[0] >> 4) if len(frame) >= 20 else None
+    elif link_type in _FRAMING and len(frame) >= _FRAMING[link_type][1] + 20:
+        kind_at, at = _FRAMING[link_type]
+        (kind,) = _ETHER_TYPE.unpack_from(frame, kind_at)
+    else:
         return None
-    at = framing[1]
-    (kind,) = _ETHER_TYPE.unpack_from(frame, framing[0])
     if kind == _ARP_TYPE:
         return "arp"
     if kind == _IPV6_TYPE and len(frame) >= at + 40 and frame[at] >> 4 == 6:
@@ -177,13 +191,12 @@ def plain_packet(frame: memoryview, link_type: int) -> MeteredPacket | str | Non
 
 def dissected_packet(frame: bytes, link_type: int) -> MeteredPacket | str:
     """The packet as scapy reads it, down to the first TCP or UDP header; or the reason why not."""
-    number = _SCAPY_LINK_TYPE.get(link_type)
-    if number is None:
+    if link_type not in _LINK_LAYERS:
         return "link_type"
     if not frame:
         return "truncated"
     try:
-        layers: Packet = conf.l2types.num2layer[number](frame, stop_dissection_after=(TCP, UDP))
+        layers: Packet = _LINK_LAYERS[link_type](frame, stop_dissection_after=(TCP, UDP))
     except _SCAPY_FAULTS:
         return "truncated"
     ip = layers.getlayer(IP)

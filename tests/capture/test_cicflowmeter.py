@@ -363,8 +363,13 @@ def test_link_type_that_scapy_is_not_asked_about_is_counted() -> None:
     ("link_type", "header"),
     [
         (0, struct.pack("<I", 2)),
+        (0, struct.pack(">I", 2)),
         (9, b"\x00\x21"),
+        (12, b""),
+        (14, b""),
+        (50, b"\xff\x03\x00\x21"),
         (101, b""),
+        (108, struct.pack(">I", 2)),
         (113, struct.pack("!HHH8sH", 0, 1, 6, b"\2\0\0\0\0\1\0\0", 0x0800)),
         (228, b""),
         (276, struct.pack("!HHIHBB8s", 0x0800, 0, 1, 1, 0, 6, b"\2\0\0\0\0\1\0\0")),
