@@ -1,0 +1,71 @@
+"""Network interfaces of this machine: which exist, and what their frames look like."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+
+from capture.errors import CaptureError
+from capture.files import link_types
+
+_SIOCGIFFLAGS = 0x8913
+_IFREQ_LENGTH = 40
+
+#: Bits of `interface_flags`.
+IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+
+#: ARPHRD_ types of <linux/if_arp.h> to link types.
+_ETHER, _LOOPBACK, _NONE, _RAWIP = 1, 772, 65534, 519
+_LINK_TYPES = {
+    _ETHER: link_types.ETHERNET,
+    _LOOPBACK: link_types.ETHERNET,
+    _NONE: link_types.RAW,  # tun, wireguard
+    _RAWIP: link_types.RAW,
+}
+
+_NAMES = {
+    24: "IEEE1394",
+    32: "InfiniBand",
+    256: "SLIP",
+    280: "CAN",
+    512: "PPP",
+    768: "IPIP tunnel",
+    769: "IPv6 tunnel",
+    776: "SIT tunnel",
+    778: "GRE tunnel",
+    801: "IEEE802_11",
+    802: "IEEE802_11_PRISM",
+    803: "IEEE802_11_RADIOTAP",
+    804: "IEEE802_15_4",
+    823: "GRE over IPv6",
+    824: "netlink monitor",
+    826: "vsock monitor",
+}
+
+
+def interface_names() -> list[str]:
+    """Names of the interfaces that exist, in the kernel's order."""
+    return [name for _, name in socket.if_nameindex()]
+
+
+def interface_flags(name: str) -> int:
+    """The IFF_ flags of an interface; OSError when it does not exist."""
+    request = struct.pack(f"{_IFREQ_LENGTH}s", name.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        answer = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request)
+    (flags,) = struct.unpack_from("H", answer, 16)
+    return int(flags)
+
+
+def link_type_of(name: str, hardware_type: int) -> int:
+    """The link type of an interface's frames by its ARPHRD_ number; CaptureError if it is not read."""
+    link_type = _LINK_TYPES.get(hardware_type)
+    if link_type is None:
+        known = _NAMES.get(hardware_type)
+        described = f"{hardware_type} ({known})" if known else str(hardware_type)
+        raise CaptureError(
+            f"{name}: interfaces of hardware type {described} are not read;"
+            " name an Ethernet, loopback or tun interface"
+        )
+    return link_type
