@@ -15,6 +15,8 @@ header lengths (43, 44,    the IP header for TCP, 8 for UDP, where the native me
 Flow Duration, IAT Total   rounded to whole microseconds, which is what the columns hold
 bulk (64-69)               cut to whole numbers, as the columns are defined; bulks end after 1 ms
 subflow (70-73)            copies of the packet and byte totals
+Init Win Bytes (74, 75)    the first forward window that is not 0; the last backward one
+Fwd Act Data Pkts (76)     the flow's first packet counts too, and padding is payload
 CWR Flag Count (58)        a copy of Fwd URG Flags
 Active, Idle (78-85)       computed from gaps over 1 ms and 5 ms as if they were times
 Fwd/Bwd RST Flags (41, 42) not in its rows: counted here, the flow's first packet left out

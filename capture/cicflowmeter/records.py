@@ -30,87 +30,66 @@ class Records:
 
     def __init__(self) -> None:
         self._features: list[list[float]] = []
-        self._identities: list[tuple[Any, ...]] = []
+        self._identities: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
         return len(self._identities)
 
     def add(self, flow: Flow, row: dict[str, Any], kind: Kind, close: Close, time_ns: int) -> None:
+        """Take a flow that has ended, and the package's row of it; written at `time_ns`."""
         forward = [packet for packet, way in flow.packets if way is PacketDirection.FORWARD]
         backward = [packet for packet, way in flow.packets if way is PacketDirection.REVERSE]
         first: MeteredPacket = flow.packets[0][0]
-        last: MeteredPacket = flow.packets[-1][0]
+        identity = _identity(flow, first, forward, backward)
+        identity |= {
+            "end_ns": flow.packets[-1][0].time_ns,
+            "time_ns": time_ns,
+            "kind": kind,
+            "close": close,
+        }
+        self._identities.append(identity)
         self._features.append(_features(first, forward, backward, row))
-        self._identities.append(
-            (
-                flow_id(flow.src_ip, flow.dest_ip, flow.src_port, flow.dest_port, first.proto, first.time_ns),
-                first.time_ns,
-                last.time_ns,
-                time_ns,
-                backward[0].time_ns if backward else 0,
-                sum(packet.ip_length for packet in forward),
-                sum(packet.ip_length for packet in backward),
-                sum(packet.wire_length for packet in forward),
-                sum(packet.wire_length for packet in backward),
-                len(forward),
-                len(backward),
-                sum(packet.data_length for packet in forward),
-                sum(packet.data_length for packet in backward),
-                np.frombuffer(_MAPPED + flow.src_ip, np.uint8),
-                np.frombuffer(_MAPPED + flow.dest_ip, np.uint8),
-                flow.src_port,
-                flow.dest_port,
-                first.interface,
-                first.vlan,
-                first.proto,
-                first.proto,
-                kind,
-                close,
-                _flags(forward),
-                _flags(backward),
-            )
-        )
 
     def take(self) -> np.ndarray:
         """The records so far as an array of FLOW_DTYPE; the collection is empty afterwards."""
         records = np.zeros(len(self), FLOW_DTYPE)
         if len(self):
             feature_matrix(records)[:] = self._features
-            for name, values in zip(_IDENTITY, zip(*self._identities, strict=True), strict=True):
-                records[name] = values
+            for name in self._identities[0]:
+                records[name] = [identity[name] for identity in self._identities]
         self._features = []
         self._identities = []
         return records
 
 
-#: Fields of FLOW_DTYPE in the order of `Records.add`; the others stay 0.
-_IDENTITY = (
-    "flow_id",
-    "start_ns",
-    "end_ns",
-    "time_ns",
-    "answer_ns",
-    "fwd_ip_bytes",
-    "bwd_ip_bytes",
-    "fwd_frame_bytes",
-    "bwd_frame_bytes",
-    "new_fwd_packets",
-    "new_bwd_packets",
-    "new_fwd_bytes",
-    "new_bwd_bytes",
-    "src",
-    "dst",
-    "src_port",
-    "dst_port",
-    "interface",
-    "vlan",
-    "protocol",
-    "csv_protocol",
-    "kind",
-    "close",
-    "fwd_tcp_flags",
-    "bwd_tcp_flags",
-)
+def _identity(
+    flow: Flow, first: MeteredPacket, forward: list[MeteredPacket], backward: list[MeteredPacket]
+) -> dict[str, Any]:
+    """The fields of FLOW_DTYPE before the features; those that are not here stay 0."""
+    ends = (flow.src_ip, flow.dest_ip, flow.src_port, flow.dest_port)
+    return {
+        "flow_id": flow_id(*ends, first.proto, first.time_ns),
+        "start_ns": first.time_ns,
+        "answer_ns": backward[0].time_ns if backward else 0,
+        "fwd_ip_bytes": sum(packet.ip_length for packet in forward),
+        "bwd_ip_bytes": sum(packet.ip_length for packet in backward),
+        "fwd_frame_bytes": sum(packet.wire_length for packet in forward),
+        "bwd_frame_bytes": sum(packet.wire_length for packet in backward),
+        "new_fwd_packets": len(forward),
+        "new_bwd_packets": len(backward),
+        "new_fwd_bytes": sum(packet.data_length for packet in forward),
+        "new_bwd_bytes": sum(packet.data_length for packet in backward),
+        "src": np.frombuffer(_MAPPED + flow.src_ip, np.uint8),
+        "dst": np.frombuffer(_MAPPED + flow.dest_ip, np.uint8),
+        "src_port": flow.src_port,
+        "dst_port": flow.dest_port,
+        "interface": first.interface,
+        "vlan": first.vlan,
+        "protocol": first.proto,
+        "csv_protocol": first.proto,
+        "fwd_tcp_flags": _flags(forward),
+        "bwd_tcp_flags": _flags(backward),
+    }
 
 
 def flow_id(src: bytes, dst: bytes, src_port: int, dst_port: int, protocol: int, start_ns: int) -> int:

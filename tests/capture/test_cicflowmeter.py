@@ -79,8 +79,9 @@ def connection(start: float = 0.0, client: str = CLIENT, port: int = 40000, answ
     ]
 
 
-def mixed_traffic() -> PacketBatch:
-    """3,500 packets: connections and UDP of several hosts, long flows, silence, noise in between."""
+@pytest.fixture(scope="module")
+def traffic() -> PacketBatch:
+    """3,600 packets: connections and UDP of several hosts, long flows, silence, noise in between."""
     rng = random.Random(7)
     frames: Frames = []
     for number in range(300):
@@ -93,6 +94,11 @@ def mixed_traffic() -> PacketBatch:
             frames.append((rng.uniform(0, 900), icmp_frame(CLIENT, SERVER)))
             frames.append((rng.uniform(0, 900), arp_frame(CLIENT, SERVER)))
     return batch(sorted(frames, key=lambda pair: pair[0]))
+
+
+@pytest.fixture(scope="module")
+def traffic_records(traffic: PacketBatch) -> np.ndarray:
+    return meter_all([traffic])
 
 
 def ipv4_of(mapped: np.ndarray) -> str:
@@ -203,10 +209,11 @@ def test_unanswered_udp_packet_has_zero_rates_and_no_answer() -> None:
     assert np.isfinite(feature_matrix(meter_all([batch(connection())]))).all()
 
 
-def test_rows_equal_those_of_the_package_fed_with_scapy_packets() -> None:
-    packets = mixed_traffic()
-    rows = package_rows(packets)
-    records = meter_all([packets])
+def test_rows_equal_those_of_the_package_fed_with_scapy_packets(
+    traffic: PacketBatch, traffic_records: np.ndarray
+) -> None:
+    rows = package_rows(traffic)
+    records = traffic_records
     assert len(records) == len(rows) > 300
     for column in COLUMNS:
         if column.name_python:
@@ -221,12 +228,12 @@ def test_rows_equal_those_of_the_package_fed_with_scapy_packets() -> None:
     assert got == ends
 
 
-@pytest.mark.parametrize("size", [1, 7, 64, 1000])
-def test_records_and_their_order_do_not_depend_on_the_batches(size: int) -> None:
-    packets = mixed_traffic()
-    whole = meter_all([packets])
-    pieces = meter_all(split(packets, [size] * (len(packets) // size)))
-    assert whole.tobytes() == pieces.tobytes()
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_records_and_their_order_do_not_depend_on_the_batches(
+    size: int, traffic: PacketBatch, traffic_records: np.ndarray
+) -> None:
+    pieces = meter_all(split(traffic, [size] * (len(traffic) // size)))
+    assert pieces.tobytes() == traffic_records.tobytes()
 
 
 def test_times_of_records_never_decrease_even_where_packet_times_do() -> None:
@@ -275,14 +282,15 @@ def test_advance_writes_flows_silent_for_over_240_s() -> None:
     assert list(meter.finish()) == []
 
 
-def test_advance_to_the_packets_own_time_changes_nothing() -> None:
-    packets = mixed_traffic()
+def test_advance_to_the_packets_own_time_changes_nothing(
+    traffic: PacketBatch, traffic_records: np.ndarray
+) -> None:
     meter = CicFlowMeter()
     parts = []
-    for piece in split(packets, [50] * 60):
+    for piece in split(traffic, [50] * 70):
         parts += [*meter.process(piece), *meter.advance(int(piece.timestamp_ns[-1]))]
     records = np.concatenate([*parts, *meter.finish()])
-    assert records.tobytes() == meter_all([packets]).tobytes()
+    assert records.tobytes() == traffic_records.tobytes()
 
 
 def test_full_table_writes_the_flow_begun_first() -> None:
