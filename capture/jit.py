@@ -1,0 +1,45 @@
+"""How the kernels of this package are compiled and cached.
+
+numba keys its cache by the file of the compiled function alone: a change in a function that it
+calls from another file would go unseen.  So the cache folder is named after the sources of all
+kernels, and a changed kernel recompiles everything once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numba
+
+
+def _cache_folder() -> str:
+    """The user's cache folder (systemd's where there is one), one sub-folder a state of the sources."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.read_bytes())
+    base = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return str(Path(base) / "ids-daemon" / f"kernels-{digest.hexdigest()[:16]}")
+
+
+def kernel(function: Any) -> Any:
+    """Compile `function` with numba at its first call and keep the result on disk.
+
+    Where no cache folder can be written the kernel is compiled at each start instead.
+    """
+    if numba.config.DISABLE_JIT:
+        return function
+    chosen = numba.config.CACHE_DIR
+    try:
+        numba.config.CACHE_DIR = chosen or _FOLDER
+        return numba.njit(cache=True, nogil=True)(function)
+    except (RuntimeError, OSError):
+        return numba.njit(nogil=True)(function)
+    finally:
+        numba.config.CACHE_DIR = chosen
+
+
+_FOLDER = _cache_folder()
