@@ -367,7 +367,9 @@ def write_features(x, flow, f, b):
     x[67] = b.last_window
     x[68] = f.data_packets
     x[69] = f.header_min
-    write_periods(x, 70, flow.active_count, flow.active_sum, flow.active_squared, flow.active_max, flow.active_min)
+    write_periods(
+        x, 70, flow.active_count, flow.active_sum, flow.active_squared, flow.active_max, flow.active_min
+    )
     write_periods(x, 74, flow.idle_count, flow.idle_sum, flow.idle_squared, flow.idle_max, flow.idle_min)
     x[78] = flow.icmp_code
     x[79] = flow.icmp_type

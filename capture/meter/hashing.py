@@ -45,5 +45,8 @@ def flow_id(src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port, protocol, start_
     state = combine(state, src_lo)
     state = combine(state, dst_hi)
     state = combine(state, dst_lo)
-    state = combine(state, np.uint64(src_port) << np.uint64(32) | np.uint64(dst_port) << np.uint64(8) | np.uint64(protocol))
+    state = combine(
+        state,
+        np.uint64(src_port) << np.uint64(32) | np.uint64(dst_port) << np.uint64(8) | np.uint64(protocol),
+    )
     return combine(state, np.uint64(start_ns)) & _MASK51

@@ -14,7 +14,16 @@ from capture.columns import Close, Kind
 from capture.jit import kernel
 from capture.meter import registers as r
 from capture.meter.decode import ICMP, ICMPV6, OK, TCP, UDP, decode
-from capture.meter.flow import ACK, READY, SYN, add_packet, advance_state, start_flow, write_features, write_identity
+from capture.meter.flow import (
+    ACK,
+    READY,
+    SYN,
+    add_packet,
+    advance_state,
+    start_flow,
+    write_features,
+    write_identity,
+)
 from capture.meter.hashing import combine
 from capture.meter.state import ACTIVE_AGE, DUE_SECONDS, READY_AGE, SINGLE
 from capture.meter.stats import INDEX
@@ -127,7 +136,9 @@ def new_flow(table, p, hashed, larger, key_vlan, identity, features, n):
     """Start a flow with the packet; makes room first when the table is full."""
     if table.registers[r.FREE] == 0:
         victim = oldest(table)
-        n = write_record(table, victim, identity, features, n, _EVICTED, _TABLE_FULL, table.registers[r.CLOCK])
+        n = write_record(
+            table, victim, identity, features, n, _EVICTED, _TABLE_FULL, table.registers[r.CLOCK]
+        )
         table.counters[_N_EVICTED] += 1
         if table.flows[victim].age_class == SINGLE:
             release(table, victim)  # a flood must not wash out the reminders of real flows
@@ -148,8 +159,6 @@ def new_flow(table, p, hashed, larger, key_vlan, identity, features, n):
         if p.csv_protocol == TCP and not reopened:
             flow.source_is_b = reminder.source_is_b
             flow.carried_us = reminder.carried_us + p.time_ns // 1000 - reminder.last_ns // 1000
-        else:
-            flow.key_is_b = flow.key_is_b if p.csv_protocol != TCP else larger
         if p.time_ns - reminder.last_ns < TIMEOUT_US * 1000 and p.time_ns < table.registers[r.CLOCK]:
             table.counters[_STRAGGLERS] += 1
     start_flow(flow, table.directions[2 * at], table.directions[2 * at + 1], p, is_backward(flow, p, larger))
@@ -277,7 +286,14 @@ def process(
         p.interface = interface[i]
         p.vlan = vlan[i]
         code = decode(
-            buffer, offset[i], int(captured_length[i]), int(wire_length[i]), link_type[i], count_cut, p, counters
+            buffer,
+            offset[i],
+            int(captured_length[i]),
+            int(wire_length[i]),
+            link_type[i],
+            count_cut,
+            p,
+            counters,
         )
         if code != OK:
             counters[_REASON_0 + code] += 1
@@ -336,5 +352,3 @@ def live_flows(table, order):
         order[n] = heads[best]
         heads[best] = table.flows[heads[best]].due_next
         n += 1
-
-

@@ -91,7 +91,9 @@ class FlowMeter:
         """Move the clock on a quiet link: flows end and snapshots appear without a packet."""
         done = False
         while not done:
-            written, done = kernels.advance(self._table, now_ns, self._snapshots, self._identity, self._features)
+            written, done = kernels.advance(
+                self._table, now_ns, self._snapshots, self._identity, self._features
+            )
             if written:
                 yield self._out[:written].copy()
 
@@ -101,5 +103,7 @@ class FlowMeter:
         kernels.live_flows(self._table, order)
         first = 0
         while first < len(order):
-            first, written = kernels.write_remaining(self._table, order, first, self._identity, self._features)
+            first, written = kernels.write_remaining(
+                self._table, order, first, self._identity, self._features
+            )
             yield self._out[:written].copy()

@@ -167,9 +167,7 @@ SINGLE, READY_AGE, ACTIVE_AGE = 0, 1, 2
 #: Ways of a bucket of the reminder table.
 REMINDER_WAYS = 8
 
-_SIGHT_DTYPE = np.dtype(
-    [("hash", np.uint64), ("time_ns", np.int64), ("interface", np.int64)], align=True
-)
+_SIGHT_DTYPE = np.dtype([("hash", np.uint64), ("time_ns", np.int64), ("interface", np.int64)], align=True)
 
 IDENTITY_VIEW_DTYPE = np.dtype(
     {

@@ -289,7 +289,9 @@ def remember(table, flow, ready, carried_us):
         if entry.stamp < table.reminders[chosen].stamp:
             chosen = at
     entry = table.reminders[chosen]
-    if entry.used and not (entry.a_lo == flow.a_lo and entry.b_lo == flow.b_lo and entry.a_port == flow.a_port):
+    if entry.used and not (
+        entry.a_lo == flow.a_lo and entry.b_lo == flow.b_lo and entry.a_port == flow.a_port
+    ):
         table.counters[_REPLACED] += 1
     table.registers[r.STAMP] += 1
     entry.used = 1
