@@ -252,10 +252,13 @@ def _integers(values: np.ndarray) -> list[str]:
 
 
 def _whole_numbers(values: npt.NDArray[np.float64]) -> list[str]:
-    """A column of counts, without a fraction; as real numbers where a meter gave others."""
-    if not np.isfinite(values).all() or (values % 1).any():
-        return _real_numbers(values)
-    return _integers(values.astype(np.int64))
+    """A column of counts, without a fraction; any other number as a real one."""
+    whole = np.abs(values) < 2.0**63
+    whole &= np.floor(values) == values
+    texts = _integers(np.where(whole, values, 0).astype(np.int64))
+    for place in np.flatnonzero(~whole).tolist():
+        (texts[place],) = _real_numbers(values[place : place + 1])
+    return texts
 
 
 def _real_numbers(values: npt.NDArray[np.float64]) -> list[str]:

@@ -130,7 +130,6 @@ class CaptureFile:
                 self._check_end()
                 return
             else:
-                self._check_not_shorter()
                 yield self._batch(0)
                 self._closing.wait(_FOLLOW_INTERVAL_S)
 
@@ -151,7 +150,12 @@ class CaptureFile:
         """Read on, unless closed; False when nothing came."""
         self._reading = True
         try:
-            return not self._closing.is_set() and self._window.fill()
+            if self._closing.is_set():
+                return False
+            filled = self._window.fill()
+            if self._follow and not filled:
+                self._check_not_shorter()
+            return filled
         finally:
             self._reading = False
             if self._closing.is_set():

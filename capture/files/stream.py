@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import zlib
+from contextlib import suppress
 from typing import Protocol
 
 import zstandard
@@ -123,13 +124,14 @@ class ByteStream:
         self.compression = ""  #: known once the first bytes were read
         self.position = 0  #: bytes taken from the file as it lies on disk
         self._descriptor = self._open(text)
-        self._own = text != STANDARD_INPUT
+        # Taken out by whoever closes first: `close` may come from two threads at once.
+        self._to_close = [self._descriptor] if text != STANDARD_INPUT else []
         mode = os.fstat(self._descriptor).st_mode
+        self._regular = stat.S_ISREG(mode)
+        self._last_size: int | None = None
         if stat.S_ISDIR(mode):
             self.close()
             raise CaptureError(f"{self.name}: is a directory; name a capture file in it")
-        self._regular = stat.S_ISREG(mode)
-        self._last_size: int | None = None
         self._head = b""
         self._recognised = False
         self._decoder: _Decoder | None = None
@@ -154,17 +156,17 @@ class ByteStream:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file on disk, now; None where that means nothing (a pipe)."""
-        if self._regular and self._descriptor >= 0:
-            self._last_size = os.fstat(self._descriptor).st_size
+        """Bytes of the file on disk, now or when it was closed; None where that means nothing (a pipe)."""
+        if self._regular and self._to_close:
+            # Another thread may close it just here: then the last size stands.
+            with suppress(OSError):
+                self._last_size = os.fstat(self._descriptor).st_size
         return self._last_size
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            _ = self.size if hasattr(self, "_regular") else None
-            if self._own:
-                os.close(self._descriptor)
-            self._descriptor = -1
+        _ = self.size
+        with suppress(IndexError):
+            os.close(self._to_close.pop())
 
     def readinto(self, target: memoryview) -> int:
         """Fill some of `target`; 0 when there is nothing more now.  May be called again then."""

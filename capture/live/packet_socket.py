@@ -127,15 +127,18 @@ class PacketSocket:
 
     def statistics(self) -> tuple[int, int]:
         """(packets, drops) since the socket was opened; drops are part of the packets."""
-        if self._socket.fileno() >= 0:
+        try:
             data = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-            packets, drops = struct.unpack("@II", data)
-            # Reading sets the kernel's counters to zero.
-            self._packets += packets
-            self._drops += drops
+        except OSError:
+            if self._socket.fileno() >= 0:
+                raise
+            return self._packets, self._drops  # closed: the last counts stand
+        packets, drops = struct.unpack("@II", data)
+        # Reading sets the kernel's counters to zero.
+        self._packets += packets
+        self._drops += drops
         return self._packets, self._drops
 
     def close(self) -> None:
-        if self._socket.fileno() >= 0:
-            self.statistics()
-            self._socket.close()
+        self.statistics()
+        self._socket.close()
