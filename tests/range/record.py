@@ -33,6 +33,7 @@ from tests.range.behaviours import ATTACKS, Attack
 from tests.range.lab import ADDRESSES, Lab, RangeError
 
 SETTLE_SECONDS = 1.0  #: a label goes on this long after its tool ended: the last answers
+DRAIN_SECONDS = 1.5  #: until tcpdump has seen the last packets: libpcap hands a block over after 1 s
 MEAN_GAP_SECONDS = 1.2  #: between the sessions of a client
 
 
@@ -109,7 +110,7 @@ def capturing(lab: Lab, path: Path, snaplen: int) -> Iterator[None]:
     try:
         yield
     finally:
-        time.sleep(0.5)
+        time.sleep(DRAIN_SECONDS)
         process.send_signal(signal.SIGINT)
         process.wait(20)
     dropped = re.search(r"(\d+) packets dropped by kernel", log.read_text())

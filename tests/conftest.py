@@ -1,0 +1,34 @@
+"""What every test shares: markers that skip with a reason, quiet libraries, patient properties."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Set before the first import of TensorFlow, whose C++ side logs to standard error.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+#: Data beside the checkout; tests that use it are marked `shared`.
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+# A property's first example may compile a kernel, so no example has a deadline.
+hypothesis.settings.register_profile("ids-daemon", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("ids-daemon")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root for network namespaces or packet sockets")
+    if item.get_closest_marker("shared") and not SHARED.is_dir():
+        pytest.skip(f"no data beside the checkout ({SHARED.name}/)")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data beside the checkout; skips where there is none."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no data beside the checkout ({SHARED.name}/)")
+    return SHARED
