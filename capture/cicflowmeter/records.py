@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from cicflowmeter.flow import Flow
 
 from capture.cicflowmeter.packets import MeteredPacket
 from capture.columns import COLUMNS, FLOW_DTYPE, Close, Kind, feature_matrix
+from capture.meter.hashing import flow_id
 
 _TCP = 6
 _RST = 0x04
@@ -66,9 +65,10 @@ def _identity(
     flow: Flow, first: MeteredPacket, forward: list[MeteredPacket], backward: list[MeteredPacket]
 ) -> dict[str, Any]:
     """The fields of FLOW_DTYPE before the features; those that are not here stay 0."""
-    ends = (flow.src_ip, flow.dest_ip, flow.src_port, flow.dest_port)
+    source, destination = _MAPPED + flow.src_ip, _MAPPED + flow.dest_ip
+    halves = np.frombuffer(source + destination, ">u8").astype(np.uint64)
     return {
-        "flow_id": flow_id(*ends, first.proto, first.time_ns),
+        "flow_id": flow_id(*halves, flow.src_port, flow.dest_port, first.proto, first.time_ns),
         "start_ns": first.time_ns,
         "answer_ns": backward[0].time_ns if backward else 0,
         "fwd_ip_bytes": sum(packet.ip_length for packet in forward),
@@ -79,8 +79,8 @@ def _identity(
         "new_bwd_packets": len(backward),
         "new_fwd_bytes": sum(packet.data_length for packet in forward),
         "new_bwd_bytes": sum(packet.data_length for packet in backward),
-        "src": np.frombuffer(_MAPPED + flow.src_ip, np.uint8),
-        "dst": np.frombuffer(_MAPPED + flow.dest_ip, np.uint8),
+        "src": np.frombuffer(source, np.uint8),
+        "dst": np.frombuffer(destination, np.uint8),
         "src_port": flow.src_port,
         "dst_port": flow.dest_port,
         "interface": first.interface,
@@ -90,12 +90,6 @@ def _identity(
         "fwd_tcp_flags": _flags(forward),
         "bwd_tcp_flags": _flags(backward),
     }
-
-
-def flow_id(src: bytes, dst: bytes, src_port: int, dst_port: int, protocol: int, start_ns: int) -> int:
-    """51 bits of a hash of a flow's ends, protocol and start."""
-    key = src + dst + struct.pack("!HHBq", src_port, dst_port, protocol, start_ns)
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") >> 13
 
 
 def _features(
