@@ -196,7 +196,6 @@ FLOW_DTYPE = np.dtype(_IDENTITY_FIELDS + [(name, np.float64) for name in FEATURE
 
 FEATURES_OFFSET: int = FLOW_DTYPE.fields[FEATURES[0]][1]  # type: ignore[index]
 
-#: The fields before the features, as a view dtype over whole records.
 IDENTITY_NAMES: tuple[str, ...] = tuple(field[0] for field in _IDENTITY_FIELDS)
 
 
@@ -211,6 +210,24 @@ def feature_matrix(records: np.ndarray) -> npt.NDArray[np.float64]:
         offset=FEATURES_OFFSET,
         strides=(FLOW_DTYPE.itemsize, 8),
     )
+
+
+#: The fields before the features, over whole records: a smaller type for kernels.
+IDENTITY_DTYPE = np.dtype(
+    {
+        "names": list(IDENTITY_NAMES),
+        "formats": [FLOW_DTYPE.fields[name][0] for name in IDENTITY_NAMES],  # type: ignore[index]
+        "offsets": [FLOW_DTYPE.fields[name][1] for name in IDENTITY_NAMES],  # type: ignore[index]
+        "itemsize": FLOW_DTYPE.itemsize,
+    }
+)
+
+
+def identity_view(records: np.ndarray) -> np.ndarray:
+    """The fields before the features of FLOW_DTYPE records as IDENTITY_DTYPE, no copy."""
+    if records.dtype != FLOW_DTYPE or records.ndim != 1:
+        raise TypeError("one-dimensional array of FLOW_DTYPE wanted")
+    return records.view(IDENTITY_DTYPE)
 
 
 def feature_hash(names: Sequence[str], meter: str) -> str:

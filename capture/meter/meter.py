@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from capture.columns import FLOW_DTYPE
+from capture.columns import FLOW_DTYPE, feature_matrix, identity_view
 from capture.meter import kernels
 from capture.meter import registers as r
-from capture.meter.state import allocate, views
+from capture.meter.state import allocate
 from capture.meter.stats import MeterStats
 from capture.packets import PacketBatch
 
@@ -50,7 +50,7 @@ class FlowMeter:
         self._table = allocate(capacity, memory, secrets.randbits(62) if seed is None else seed)
         self._key_vlan, self._count_cut, self._snapshots = key_vlan, count_cut, snapshots
         self._out = np.zeros(RECORDS_A_CALL + 1, FLOW_DTYPE)
-        self._identity, self._features = views(self._out)
+        self._identity, self._features = identity_view(self._out), feature_matrix(self._out)
         self.stats = MeterStats(self._table.counters)
 
     @property

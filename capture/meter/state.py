@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capture.columns import FEATURES, FEATURES_OFFSET, FLOW_DTYPE, IDENTITY_NAMES
-
 #: One decoded packet, the scratch record between decoding and metering.
 PACKET_DTYPE = np.dtype(
     [
@@ -169,16 +167,6 @@ REMINDER_WAYS = 8
 
 _SIGHT_DTYPE = np.dtype([("hash", np.uint64), ("time_ns", np.int64), ("interface", np.int64)], align=True)
 
-IDENTITY_VIEW_DTYPE = np.dtype(
-    {
-        "names": list(IDENTITY_NAMES),
-        "formats": [FLOW_DTYPE.fields[name][0] for name in IDENTITY_NAMES],  # type: ignore[index]
-        "offsets": [FLOW_DTYPE.fields[name][1] for name in IDENTITY_NAMES],  # type: ignore[index]
-        "itemsize": FLOW_DTYPE.itemsize,
-    }
-)
-
-
 class Table(NamedTuple):
     """All state of a meter, as arrays: what the kernels work on."""
 
@@ -222,16 +210,3 @@ def allocate(capacity: int, memory: int, seed: int) -> Table:
         counters=np.zeros(len(COUNTERS), np.int64),
         packet=np.zeros(1, PACKET_DTYPE),
     )
-
-
-def views(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Identity fields and (n, 81) features of FLOW_DTYPE records, both without a copy."""
-    identity = np.ndarray(len(records), IDENTITY_VIEW_DTYPE, buffer=records)
-    features = np.ndarray(
-        (len(records), len(FEATURES)),
-        np.float64,
-        buffer=records,
-        offset=FEATURES_OFFSET,
-        strides=(FLOW_DTYPE.itemsize, 8),
-    )
-    return identity, features
