@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +24,16 @@ from typing import IO, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from capture.columns import COLUMNS, CSV_HEADER, FLOW_DTYPE, Kind
+from capture.columns import COLUMNS, CSV_HEADER, FLOW_DTYPE, Kind, feature_matrix
 from capture.errors import FlowFileError
+from capture.text_kernels import (
+    ADDRESS_LENGTH,
+    IDENTITY_LENGTH,
+    NUMBER_LENGTH,
+    Flows,
+    put_addresses,
+    put_rows,
+)
 
 LABEL = "NeedManualLabel"
 COMMUNITY_ID = "Community ID"
@@ -38,7 +45,8 @@ _VERSION_KEY = b"ids-daemon.flow-records"
 
 #: Rows gathered before they are written, so that a trickle makes no thousand row groups.
 _ROW_GROUP = 65_536
-_MAPPED_IPV4 = bytes(10) + b"\xff\xff"
+#: Rows of CSV made at a time: some 8 MB of room.
+_CSV_ROWS = 4_096
 
 CommunityId = Callable[[np.ndarray], list[str]]
 
@@ -161,34 +169,14 @@ class FlowWriter:
 
 def address_texts(addresses: npt.NDArray[np.uint8]) -> list[str]:
     """(n, 16) addresses as text: IPv4 dotted where mapped, IPv6 by RFC 5952."""
-    packed = np.ascontiguousarray(addresses).view("V16").ravel().tolist()
-    known: dict[bytes, str] = {}
-    texts = []
-    for address in packed:
-        text = known.get(address)
-        if text is None:
-            if address[:12] == _MAPPED_IPV4:
-                text = socket.inet_ntop(socket.AF_INET, address[12:])
-            else:
-                text = socket.inet_ntop(socket.AF_INET6, address)
-            known[address] = text
-        texts.append(text)
-    return texts
-
-
-def time_texts(start_ns: npt.NDArray[np.int64]) -> list[str]:
-    """Times as CICFlowMeter writes them: UTC, microseconds, without zeros it would not print."""
-    microseconds = start_ns // 1000
-    seconds = np.datetime_as_string((microseconds // 1_000_000).astype("datetime64[s]"), unit="s")
-    texts = []
-    for text, fraction in zip(seconds.tolist(), (microseconds % 1_000_000).tolist()):
-        text = text.replace("T", " ")
-        if fraction % 1000:
-            text = f"{text}.{fraction:06d}"
-        elif fraction:
-            text = f"{text}.{fraction // 1000:03d}"
-        texts.append(text)
-    return texts
+    out = np.empty(ADDRESS_LENGTH * len(addresses), np.uint8)
+    ends = np.empty(len(addresses), np.int64)
+    put_addresses(out, ends, np.ascontiguousarray(addresses))
+    if not len(ends):
+        return []
+    text = out[: ends[-1]].tobytes().decode("ascii")
+    places = ends.tolist()
+    return [text[start:end] for start, end in zip([0, *places], places)]
 
 
 def _identity_texts(records: np.ndarray) -> tuple[list[str], list[str], list[str]]:
@@ -211,15 +199,18 @@ def _identity_texts(records: np.ndarray) -> tuple[list[str], list[str], list[str
 
 
 class _FlowsCsv:
+    """Rows by a kernel; what ends them (Label, Community ID) from here."""
+
     def __init__(self, file: IO[bytes], community_id: CommunityId | None) -> None:
         self._file = file
         self._community_id = community_id
+        self._whole = np.array([column.integer for column in COLUMNS])
         header = [*CSV_HEADER, COMMUNITY_ID] if community_id else list(CSV_HEADER)
         file.write((",".join(header) + "\n").encode())
 
     def write(self, records: np.ndarray) -> None:
-        for start in range(0, len(records), _ROW_GROUP):
-            self._file.write(self._text(records[start : start + _ROW_GROUP]).encode())
+        for start in range(0, len(records), _CSV_ROWS):
+            self._write_rows(records[start : start + _CSV_ROWS])
 
     def finish(self) -> None:
         self._file.flush()
@@ -227,49 +218,19 @@ class _FlowsCsv:
     def abandon(self) -> None:
         pass
 
-    def _text(self, records: np.ndarray) -> str:
-        flow_ids, sources, destinations = _identity_texts(records)
-        columns: list[Sequence[str]] = [
-            flow_ids,
-            sources,
-            _integers(records["src_port"]),
-            destinations,
-            _integers(records["dst_port"]),
-            _integers(records["csv_protocol"]),
-            time_texts(records["start_ns"]),
-        ]
-        for column in COLUMNS:
-            values = records[column.field]
-            columns.append(_whole_numbers(values) if column.integer else _real_numbers(values))
-        columns.append([LABEL] * len(records))
+    def _write_rows(self, records: np.ndarray) -> None:
         if self._community_id:
-            columns.append(self._community_id(records))
-        return "\n".join(map(",".join, zip(*columns))) + "\n"
-
-
-def _integers(values: np.ndarray) -> list[str]:
-    return list(map(str, values.tolist()))
-
-
-def _whole_numbers(values: npt.NDArray[np.float64]) -> list[str]:
-    """A column of counts, without a fraction; any other number as a real one."""
-    whole = np.abs(values) < 2.0**63
-    whole &= np.floor(values) == values
-    texts = _integers(np.where(whole, values, 0).astype(np.int64))
-    for place in np.flatnonzero(~whole).tolist():
-        (texts[place],) = _real_numbers(values[place : place + 1])
-    return texts
-
-
-def _real_numbers(values: npt.NDArray[np.float64]) -> list[str]:
-    """Shortest text that reads back to the same number; NaN and Infinity in Java's words."""
-    texts = list(map(repr, values.tolist()))
-    for place in np.flatnonzero(~np.isfinite(values)).tolist():
-        texts[place] = _JAVA_WORDS[texts[place]]
-    return texts
-
-
-_JAVA_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+            tails = [f",{LABEL},{text}\n" for text in self._community_id(records)]
+        else:
+            tails = [f",{LABEL}\n"] * len(records)
+        tail = np.frombuffer("".join(tails).encode("ascii"), np.uint8)
+        tail_ends = np.cumsum(np.fromiter(map(len, tails), np.int64, len(tails)))
+        values = np.ascontiguousarray(feature_matrix(np.ascontiguousarray(records)))
+        row_length = IDENTITY_LENGTH + NUMBER_LENGTH * values.shape[1]
+        out = np.empty(len(records) * row_length + len(tail), np.uint8)
+        flows = Flows(*(np.ascontiguousarray(records[name]) for name in Flows._fields))
+        length = put_rows(out, flows, values, values.view(np.uint64), self._whole, tail, tail_ends)
+        self._file.write(out[:length].data)
 
 
 class _Parquet:

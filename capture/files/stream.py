@@ -67,7 +67,7 @@ class _ZstdDecoder:
 
     def __init__(self) -> None:
         self._stream = zstandard.ZstdDecompressor(max_window_size=_MEMORY_LIMIT).decompressobj()
-        self._waiting = b""
+        self._waiting = memoryview(b"")
         self._unpacked = memoryview(b"")
 
     @property
@@ -80,10 +80,11 @@ class _ZstdDecoder:
 
     @property
     def unused_data(self) -> bytes:
-        return self._stream.unused_data + self._waiting
+        return self._stream.unused_data + bytes(self._waiting)
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        self._waiting += data
+        if data:
+            self._waiting = memoryview(bytes(self._waiting) + data)
         while not self._unpacked and self._waiting and not self._stream.eof:
             piece, self._waiting = self._waiting[:_ZSTD_PIECE], self._waiting[_ZSTD_PIECE:]
             self._unpacked = memoryview(self._stream.decompress(piece))

@@ -14,7 +14,7 @@ import pytest
 
 from capture.columns import COLUMNS, CSV_HEADER, FEATURES, FLOW_DTYPE, Close, Kind, feature_matrix
 from capture.errors import FlowFileError
-from capture.flowfile import FlowWriter, address_texts, read_records, time_texts
+from capture.flowfile import FlowWriter, address_texts, read_records
 from tests.packets import START_NS
 
 ROOT = Path(__file__).parents[2]
@@ -157,8 +157,12 @@ def test_addresses_are_dotted_or_rfc_5952(packed, text):
         (-1, "1969-12-31 23:59:59.999999"),
     ],
 )
-def test_time_has_only_the_digits_that_java_prints(nanoseconds, text):
-    assert time_texts(np.array([nanoseconds], np.int64)) == [text]
+def test_time_has_only_the_digits_that_java_prints(tmp_path, nanoseconds, text):
+    records = one_record()
+    records["start_ns"] = nanoseconds
+    with FlowWriter(tmp_path / "flows.csv") as writer:
+        writer.write(records)
+    assert rows_of(tmp_path / "flows.csv")[0]["Timestamp"] == text
 
 
 def test_community_id_is_a_last_column_of_the_rows_written(tmp_path):
