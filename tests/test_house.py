@@ -153,11 +153,11 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_imports_follow_the_arrows() -> None:
-    assert trespasses(all_imports()) == []
+    assert "\n".join(trespasses(all_imports())) == ""
 
 
 def test_no_module_loads_itself_through_others() -> None:
-    assert circles(all_imports(), set(modules())) == []
+    assert "\n".join(circles(all_imports(), set(modules()))) == ""
 
 
 def test_every_package_has_modules_to_judge() -> None:
@@ -166,7 +166,8 @@ def test_every_package_has_modules_to_judge() -> None:
 
 @pytest.mark.parametrize("name", modules())
 def test_module_is_read_in_one_sitting(name: str) -> None:
-    assert len(modules()[name].read_text().splitlines()) <= MODULE_LINES
+    lines = modules()[name].read_text().count("\n")
+    assert lines <= MODULE_LINES
 
 
 def test_columns_load_no_heavy_package() -> None:
