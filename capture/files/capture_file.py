@@ -44,8 +44,7 @@ class CaptureFile:
     packets before that place and then raises CaptureError.
 
     With `follow`, the end of the file is no end: while nothing comes, an empty batch is given
-    ten times a second, so that the consumer can look after its own affairs, until `close` is called
-    (from any thread).
+    ten times a second, so that the consumer can see to what is due, until `close` is called.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, follow: bool = False) -> None:
@@ -104,14 +103,17 @@ class CaptureFile:
         self.close()
 
     def close(self) -> None:
-        """End the iteration, also one that goes on in another thread, and close the file."""
+        """End the iteration, also one that goes on in another thread, and close the file.
+
+        A thread that waits for a pipe sees it when the next bytes come.
+        """
         self._closing.set()
         # Either the reading thread sees the event before it reads on, or it is seen here reading.
         if not self._reading:
             self._stream.close()
 
     def __iter__(self) -> Iterator[PacketBatch]:
-        while True:
+        while not self._closing.is_set():
             if self._reader is not None:
                 count, problem = self._reader.index(self._window)
                 if count:
