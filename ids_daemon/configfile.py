@@ -106,6 +106,7 @@ def _words(problem: ErrorDetails, location: _Loc) -> str:
         "string_too_short": "a text that is not empty",
         "int_type": "a whole number",
         "float_type": "a number",
+        "finite_number": "a finite number",
         "bool_type": "true or false",
         "string_type": "a text (in quotes, if it looks like a number)",
         "list_type": "a list, such as [a, b]",

@@ -24,6 +24,7 @@ from ids_daemon.techniques import NAMES
 MAX_LINE = 16_384
 
 _EVIDENCE_SENTENCES, _EVIDENCE_CHARACTERS = 8, 200
+_NAME_CHARACTERS = 128
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,7 +58,7 @@ class EveFormat:
         interface_name: Callable[[int], str | None] = lambda index: None,
     ) -> None:
         self._sensor = sensor
-        self._model = model
+        self._model = model[:_NAME_CHARACTERS]
         self._seed = seed
         self._interface_name = interface_name
 
@@ -66,14 +67,15 @@ class EveFormat:
         entry = self._object(alert)
         line = encode(entry)
         metadata = entry["alert"]["metadata"]
-        while len(line) > MAX_LINE:
-            longest = max(metadata, key=lambda key: sum(map(len, metadata[key])))
-            metadata[longest] = metadata[longest][: max(1, len(metadata[longest]) // 2)]
+        while len(line) > MAX_LINE and max(map(len, metadata.values())) > 1:
+            longest = max(metadata, key=lambda key: len(metadata[key]))
+            metadata[longest] = metadata[longest][: len(metadata[longest]) // 2]
             line = encode(entry)
         return Event(entry, line)
 
     def _object(self, alert: Alert) -> dict[str, Any]:
-        flow, (source, destination) = alert.flow, pair_of(alert.flow["src"].tobytes(), alert.flow["dst"].tobytes())
+        flow = alert.flow
+        source, destination = pair_of(flow["src"].tobytes(), flow["dst"].tobytes())
         protocol = int(flow["protocol"])
         entry: dict[str, Any] = {"timestamp": stamp(alert.time_ns), "flow_id": int(flow["flow_id"])}
         interface = self._interface_name(int(flow["interface"]))

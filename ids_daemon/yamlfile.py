@@ -15,6 +15,9 @@ Path = tuple[str | int, ...]
 MAX_BYTES = 1 << 20
 
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """`tree` of dicts, lists and scalars; `lines` maps the path of each key and item to its line."""
@@ -61,6 +64,8 @@ def parse(content: bytes | str, name: str) -> Document:
 def _build(node: yaml.Node, path: Path, lines: dict[Path, int], name: str) -> Any:
     """The value of a node, its lines noted on the way."""
     lines.setdefault(path, node.start_mark.line + 1)
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+        raise ConfigError([f"{name}:{node.start_mark.line + 1}: the tag {node.tag} is not taken: remove it"])
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*path, i), lines, name) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):

@@ -38,13 +38,13 @@ class Sinks:
         return {delivery.sink.name: delivery.as_dict() for delivery in self._deliveries}
 
 
-def configured(outputs: Outputs, *, eve: bool = True) -> list[Sink]:
-    """The sinks that the configuration asks for; without the EVE file when `eve` is false.
+def configured(outputs: Outputs) -> list[Sink]:
+    """The sinks that the configuration asks for.
 
     ExtraMissing when one needs a package that is not installed.
     """
     sinks: list[Sink] = []
-    if outputs.eve.enabled and eve:
+    if outputs.eve.enabled:
         sinks.append(EveFile(outputs.eve.path))
     sinks += [Syslog(output) for output in outputs.syslog]
     if outputs.journal.enabled:

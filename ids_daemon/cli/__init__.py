@@ -1,0 +1,78 @@
+"""The command `ids-daemon`, one file a subcommand.
+
+Errors are told here, once, as one line on standard error with an exit code: 0 done, 1 something
+could not be read or written to its end, 2 usage or configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from ids_daemon import __version__
+from ids_daemon.cli import check_config, flows, replay, run, tail
+from ids_daemon.cli.console import tell
+from ids_daemon.errors import ConfigError, ExtraMissing, IdsError
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+_COMMANDS = (replay, run, flows, tail, check_config)
+
+_DESCRIPTION = """\
+Network intrusion detection: packets become flows, flows become windows of a host's behaviour, a
+neural network scores them, and attacks are told as incidents, a few lines each.
+
+  ids-daemon replay capture.pcap      what is in this capture?
+  ids-daemon run -i eth0              watch an interface
+  ids-daemon tail                     read the alerts of the running service
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    from capture.errors import CaptureError, FlowFileError, MeterUnavailable
+
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+        return code
+    except ConfigError as error:
+        for line in error.lines:
+            tell(line)
+        return USAGE
+    except (ExtraMissing, MeterUnavailable) as error:
+        tell(str(error))
+        return USAGE
+    except (CaptureError, FlowFileError, IdsError) as error:
+        tell(str(error))
+        return FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone.  Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ids-daemon",
+        description=_DESCRIPTION,
+        epilog="`ids-daemon COMMAND --help` explains a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ids-daemon {__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in _COMMANDS:
+        module.add(commands)
+    return parser

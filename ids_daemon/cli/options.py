@@ -1,0 +1,73 @@
+"""Options that several commands share, and the configuration they make."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from ids_daemon.config import Config
+from ids_daemon.configfile import DEFAULT_FILE, load
+
+Subcommands = Any  # argparse keeps the type of add_subparsers' result to itself
+
+
+def add_command(
+    commands: Subcommands,
+    name: str,
+    help_line: str,
+    description: str,
+    command: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """A subcommand's parser; its options follow."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help_line,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"configuration (default: {DEFAULT_FILE} where it exists, else the built-in defaults)",
+    )
+
+
+def add_meter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--meter",
+        choices=("native", "cicflowmeter"),
+        help="how packets become flows: the fast built-in meter, or the Python package cicflowmeter "
+        "(some hundred packets a second)",
+    )
+
+
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    add_meter(parser)
+    parser.add_argument("--model", metavar="DIR", help="model bundle (default: the one that ships)")
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", "litert", "tensorflow"),
+        help="what computes the network; auto takes TensorFlow only where a GPU is visible",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), help="where TensorFlow computes it")
+
+
+def configuration(options: argparse.Namespace) -> Config:
+    """The configuration in force, with the flags this command has."""
+    interfaces = getattr(options, "interface", None)
+    flags = {
+        "detector.meter": getattr(options, "meter", None),
+        "detector.model": getattr(options, "model", None),
+        "detector.runtime": getattr(options, "runtime", None),
+        "detector.device": getattr(options, "device", None),
+        "flow.capacity": getattr(options, "capacity", None),
+        "capture.interfaces": interfaces or None,
+    }
+    return load(options.config, flags)

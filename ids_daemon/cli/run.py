@@ -1,0 +1,114 @@
+"""`ids-daemon run`: watch network interfaces."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from ids_daemon.addresses import own_addresses
+from ids_daemon.cli.console import tell
+from ids_daemon.cli.options import Subcommands, add_command, add_config, add_detector, configuration
+from ids_daemon.cli.signals import Signals
+from ids_daemon.errors import ConfigError
+from ids_daemon.eve import EveFormat
+from ids_daemon.sinks import Sinks, configured
+from ids_daemon.statsfile import StatsFile
+
+if TYPE_CHECKING:
+    from capture.live import LiveCapture
+    from ids_daemon.pipeline import Pipeline
+
+_DESCRIPTION = """\
+Watch network interfaces and tell the configured outputs about attacks, until SIGTERM or Ctrl-C, which
+close what is open and end with a summary.  SIGHUP has every output open its file anew (logrotate).
+
+Needs the right to open packet sockets: CAP_NET_RAW, or root.
+"""
+
+#: A packet may wait in the kernel for so long: on a quiet link packet time follows the clock at this
+#: distance.
+_LAG_NS = 1_000_000_000
+
+
+def add(commands: Subcommands) -> None:
+    parser = add_command(commands, "run", "watch network interfaces", _DESCRIPTION, run)
+    add_config(parser)
+    parser.add_argument(
+        "-i", "--interface", action="append", metavar="IF", help="interface to watch; may be repeated"
+    )
+    add_detector(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    config = configuration(options)
+    interfaces = config.capture.interfaces
+    if not interfaces:
+        raise ConfigError(["capture.interfaces: is empty: name an interface there or with -i (`ip link` lists them)"])
+
+    from capture import open_interface
+    from ids_daemon.pipeline import Pipeline
+    from ids_daemon.stages import build_incidents, build_meter, build_scoring
+
+    with ExitStack() as opened:
+        sinks = Sinks(configured(config.outputs), config.outputs.queue, tell)
+        opened.callback(sinks.close)
+        meter = build_meter(config)
+        scoring = build_scoring(config, own_addresses(interfaces))
+        tell(scoring.description)
+        live = opened.enter_context(
+            open_interface(
+                interfaces,
+                promiscuous=config.capture.promiscuous,
+                snaplen=config.capture.snaplen,
+                timeout_ms=config.capture.timeout_ms,
+                own_traffic=config.capture.own_traffic,
+            )
+        )
+        names = dict(enumerate(live.interfaces))
+        eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, names.get)
+        pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, sinks.put)
+        stats = StatsFile(config.outputs.stats, tell)
+        opened.callback(stats.close)
+
+        def hang_up() -> None:
+            sinks.reopen()
+            stats.reopen()
+            tell("outputs reopened")
+
+        def after_batch() -> None:
+            if stats.is_due():
+                stats.write(_counters(pipeline, sinks, live))
+
+        tell(f"watching {', '.join(interfaces)}")
+        started = time.monotonic()
+        try:
+            with Signals(hang_up) as signals:
+                pipeline.run(
+                    live,
+                    clock=lambda: time.time_ns() - _LAG_NS,
+                    stop=signals.stop,
+                    after_batch=after_batch,
+                )
+        finally:
+            stats.write(_counters(pipeline, sinks, live))
+            tell(_summary(pipeline, live, time.monotonic() - started))
+    return 0
+
+
+def _counters(pipeline: Pipeline, sinks: Sinks, live: LiveCapture) -> dict[str, object]:
+    kernel = live.statistics()
+    return {
+        "capture": {"kernel_packets": kernel.packets, "kernel_drops": kernel.drops},
+        **pipeline.counters(),
+        "sinks": sinks.as_dict(),
+    }
+
+
+def _summary(pipeline: Pipeline, live: LiveCapture, seconds: float) -> str:
+    stats, kernel = pipeline.stats, live.statistics()
+    return (
+        f"stopped after {seconds:,.0f} s: {stats.packets:,} packets ({kernel.drops:,} dropped by the kernel), "
+        f"{stats.flows:,} flows, {stats.alerts_opened:,} incidents"
+    )

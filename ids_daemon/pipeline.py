@@ -1,0 +1,162 @@
+"""The way of a packet: source -> meter -> windows and detector -> incidents -> events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from capture import CaptureError, Kind, PacketBatch
+from ids_daemon.eve import EveFormat, Event
+from ids_daemon.incidents import Alert, Finding, Incidents, State
+
+
+class Stats(Protocol):
+    def as_dict(self) -> dict[str, int]: ...
+
+
+class Meter(Protocol):
+    """The face of `capture.FlowMeter` and `capture.CicFlowMeter`."""
+
+    @property
+    def stats(self) -> Stats: ...
+    def process(self, batch: PacketBatch) -> Iterable[np.ndarray]: ...
+    def advance(self, now_ns: int) -> Iterable[np.ndarray]: ...
+    def finish(self) -> Iterable[np.ndarray]: ...
+
+
+class Scorer(Protocol):
+    """The face of `models.Scorer`: windows, detector and host evidence."""
+
+    @property
+    def stats(self) -> Stats: ...
+    def push(self, records: np.ndarray) -> Sequence[Finding]: ...
+
+
+class RecordWriter(Protocol):
+    """The face of `capture.FlowWriter`."""
+
+    def write(self, records: np.ndarray) -> None: ...
+
+
+@dataclass(slots=True)
+class PipelineStats:
+    """What went from stage to stage; the stages' own counters stand beside them in `as_dict`."""
+
+    packets: int = 0
+    wire_bytes: int = 0
+    final_records: int = 0
+    snapshot_records: int = 0
+    evicted_records: int = 0
+    findings: int = 0
+    alerts_opened: int = 0
+    alerts_escalated: int = 0
+    alerts_closed: int = 0
+    first_ns: int | None = None  #: packet times, the earliest and the latest
+    last_ns: int | None = None
+
+    def as_dict(self) -> dict[str, int | None]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def flows(self) -> int:
+        """Flows that have ended (an evicted one counts: its rest, if any, is a new one)."""
+        return self.final_records + self.evicted_records
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """The stages, and what passed through them.
+
+    `emit` takes each event; `writers` take every batch of flow records before it is scored.
+    """
+
+    meter: Meter
+    scorer: Scorer
+    incidents: Incidents
+    eve: EveFormat
+    emit: Callable[[Event], None]
+    writers: Sequence[RecordWriter] = ()
+    stats: PipelineStats = field(default_factory=PipelineStats)
+
+    def run(
+        self,
+        source: Iterable[PacketBatch],
+        *,
+        clock: Callable[[], int] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        after_batch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take all packets of a source, until it ends or `stop` says so, and close what is open.
+
+        An empty batch means that time went by without a packet: `clock` (a live source's) says to
+        what packet time.  A CaptureError of the source is raised again once everything read before
+        it is scored and told.
+        """
+        problem: CaptureError | None = None
+        batches = iter(source)
+        while not stop():
+            try:
+                batch = next(batches)
+            except StopIteration:
+                break
+            except CaptureError as error:
+                problem = error
+                break
+            if len(batch):
+                self._count(batch)
+                self._take(self.meter.process(batch))
+            elif clock is not None:
+                now_ns = clock()
+                self._take(self.meter.advance(now_ns))
+                self._tell(self.incidents.advance(now_ns))
+            after_batch()
+        self._take(self.meter.finish())
+        self._tell(self.incidents.finish(self.stats.last_ns))
+        if problem is not None:
+            raise problem
+
+    def counters(self) -> dict[str, Any]:
+        """Every stage's counters, by stage."""
+        return {
+            "pipeline": self.stats.as_dict(),
+            "meter": self.meter.stats.as_dict(),
+            "scorer": self.scorer.stats.as_dict(),
+            "incidents": self.incidents.stats.as_dict(),
+        }
+
+    def _take(self, batches: Iterable[np.ndarray]) -> None:
+        """Flow records: write, score, and tell of what was found."""
+        for records in batches:
+            if not len(records):
+                continue
+            kinds = np.bincount(records["kind"], minlength=3)
+            self.stats.final_records += int(kinds[Kind.FINAL])
+            self.stats.snapshot_records += int(kinds[Kind.SNAPSHOT])
+            self.stats.evicted_records += int(kinds[Kind.EVICTED])
+            for writer in self.writers:
+                writer.write(records)
+            for finding in self.scorer.push(records):
+                self.stats.findings += 1
+                self._tell(self.incidents.add(finding))
+            self._tell(self.incidents.advance(int(records["time_ns"][-1])))
+
+    def _tell(self, alerts: Iterator[Alert]) -> None:
+        for alert in alerts:
+            if alert.state is State.OPENED:
+                self.stats.alerts_opened += 1
+            elif alert.state is State.ESCALATED:
+                self.stats.alerts_escalated += 1
+            else:
+                self.stats.alerts_closed += 1
+            self.emit(self.eve.event(alert))
+
+    def _count(self, batch: PacketBatch) -> None:
+        stats, times = self.stats, batch.timestamp_ns
+        first_ns, last_ns = int(times.min()), int(times.max())
+        stats.packets += len(batch)
+        stats.wire_bytes += int(batch.wire_length.sum(dtype=np.int64))
+        stats.first_ns = first_ns if stats.first_ns is None else min(stats.first_ns, first_ns)
+        stats.last_ns = last_ns if stats.last_ns is None else max(stats.last_ns, last_ns)

@@ -1,0 +1,86 @@
+"""The stages of the pipeline, built from the configuration.
+
+`capture` and `models` load their heavy parts (numba, LiteRT) here, not when a command starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ids_daemon.addresses import Networks, pair_of
+from ids_daemon.community_id import community_id
+from ids_daemon.config import Config
+from ids_daemon.errors import ConfigError
+from ids_daemon.incidents import Incidents
+from ids_daemon.pipeline import Meter, Scorer
+
+_ICMP, _ICMPV6 = 1, 58
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A scorer and what is to be said of it."""
+
+    scorer: Scorer
+    model: str  #: the bundle's name
+    description: str  #: one line: bundle, runtime, device
+
+
+def build_meter(config: Config) -> Meter:
+    """The meter that the configuration names; MeterUnavailable when its package is missing."""
+    if config.detector.meter == "cicflowmeter":
+        from capture import CicFlowMeter
+
+        return CicFlowMeter(capacity=config.flow.capacity)
+    from capture import FlowMeter
+
+    return FlowMeter(
+        capacity=config.flow.capacity,
+        key_vlan=config.flow.key_vlan,
+        decapsulate=config.flow.decapsulate,
+    )
+
+
+def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:
+    """Load the bundle and make the scorer; ConfigError when the bundle does not fit or load."""
+    import models
+
+    detector, windows = config.detector, config.windows
+    try:
+        bundle = models.load_bundle(detector.model, meter=detector.meter)
+        scorer = models.Scorer(
+            bundle,
+            runtime=detector.runtime,
+            device=detector.device,
+            home_networks=windows.home_networks,
+            own_addresses=list(own_addresses),
+            home_hosts=windows.home_hosts,
+            foreign_hosts=windows.foreign_hosts,
+            threshold=config.alerting.threshold,
+        )
+    except models.BundleError as error:
+        raise ConfigError([f"detector.model: {error}"]) from None
+    return Scoring(scorer, bundle.name, scorer.description)
+
+
+def build_incidents(config: Config) -> Incidents:
+    alerting = config.alerting
+    return Incidents(Networks(config.windows.home_networks), alerting.quiet, alerting.max_incidents)
+
+
+def community_ids(records: np.ndarray, seed: int = 0) -> list[str]:
+    """The community id of each flow record."""
+    return [_community_id(record, seed) for record in records]
+
+
+def _community_id(record: Any, seed: int) -> str:
+    source, destination = pair_of(record["src"].tobytes(), record["dst"].tobytes())
+    protocol = int(record["protocol"])
+    numbers = int(record["src_port"]), int(record["dst_port"])
+    if protocol in (_ICMP, _ICMPV6):
+        numbers = max(int(record["icmp_type"]), 0), max(int(record["icmp_code"]), 0)
+    return community_id(protocol, source, destination, *numbers, seed=seed)
