@@ -13,6 +13,7 @@ from capture.live.live_capture import (
     KernelStatistics,
     LiveCapture,
 )
+from capture.live.packet_socket import PacketSocket
 
 __all__ = ["KernelStatistics", "LiveCapture", "open_interface"]
 
@@ -41,8 +42,6 @@ def open_interface(
         raise CaptureError("no interface to capture on; name one or more, as in `-i eth0`")
     if not SMALLEST_SNAPLEN <= snaplen <= LARGEST_SNAPLEN:
         raise CaptureError(f"snaplen {snaplen} is outside {SMALLEST_SNAPLEN} to {LARGEST_SNAPLEN}")
-
-    from capture.live.packet_socket import PacketSocket
 
     with ExitStack() as opened:
         sockets = []
