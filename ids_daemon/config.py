@@ -15,8 +15,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from ids_daemon.syslog_address import parse_address
 
 FACILITIES = {
-    **{"kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7},
-    **{"uucp": 8, "cron": 9, "authpriv": 10, "ftp": 11},
+    "kern": 0,
+    "user": 1,
+    "mail": 2,
+    "daemon": 3,
+    "auth": 4,
+    "syslog": 5,
+    "lpr": 6,
+    "news": 7,
+    "uucp": 8,
+    "cron": 9,
+    "authpriv": 10,
+    "ftp": 11,
     **{f"local{number}": 16 + number for number in range(8)},
 }
 
@@ -83,7 +93,6 @@ class Capture(Section):
 class Flow(Section):
     capacity: Annotated[int, Field(ge=1024, le=1 << 26)] = 131_072
     key_vlan: bool = False
-    decapsulate: bool = False
 
 
 class Windows(Section):
@@ -163,5 +172,3 @@ class Config(Section):
     alerting: Alerting = Alerting()
     outputs: Outputs = Outputs()
     community_id: CommunityId = CommunityId()
-
-

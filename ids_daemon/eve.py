@@ -30,8 +30,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ICMP, _TCP, _UDP, _ICMPV6, _SCTP = 1, 6, 17, 58, 132
 _PROTOCOL_NAMES = {
-    **{_ICMP: "ICMP", 2: "IGMP", 4: "IPIP", _TCP: "TCP", _UDP: "UDP", 41: "IPv6", 47: "GRE"},
-    **{50: "ESP", 51: "AH", _ICMPV6: "IPv6-ICMP", 89: "OSPF", 103: "PIM", _SCTP: "SCTP"},
+    _ICMP: "ICMP",
+    2: "IGMP",
+    4: "IPIP",
+    _TCP: "TCP",
+    _UDP: "UDP",
+    41: "IPv6",
+    47: "GRE",
+    50: "ESP",
+    51: "AH",
+    _ICMPV6: "IPv6-ICMP",
+    89: "OSPF",
+    103: "PIM",
+    _SCTP: "SCTP",
 }
 
 
@@ -195,7 +206,5 @@ def _byte(value: Any) -> int:
 def _sentences(evidence: Sequence[str]) -> list[str]:
     """The first sentences, each printable and of bounded length."""
     clean = ("".join(c if c.isprintable() else " " for c in sentence).strip() for sentence in evidence)
-    cut = (
-        s if len(s) <= _EVIDENCE_CHARACTERS else s[: _EVIDENCE_CHARACTERS - 1] + "…" for s in clean if s
-    )
+    cut = (s if len(s) <= _EVIDENCE_CHARACTERS else s[: _EVIDENCE_CHARACTERS - 1] + "…" for s in clean if s)
     return list(cut)[:_EVIDENCE_SENTENCES]

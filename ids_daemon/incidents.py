@@ -7,7 +7,7 @@ time and do not depend on how the findings were batched.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Protocol
@@ -33,7 +33,7 @@ _SECOND = 1_000_000_000
 
 
 class Finding(Protocol):
-    """What `models` says of a host whose evidence crossed the threshold; see its Finding."""
+    """What `models` says of a host whose evidence crossed the threshold: a dataclass, see its Finding."""
 
     time_ns: int
     role: str
@@ -138,10 +138,7 @@ class Incident:
 
     def is_graver(self) -> bool:
         """Graver or larger by a power of ten than when last told."""
-        return (
-            signature_of(self.family).severity < self.told_severity
-            or self.magnitude > self.told_magnitude
-        )
+        return signature_of(self.family).severity < self.told_severity or self.magnitude > self.told_magnitude
 
 
 @dataclass(slots=True)
@@ -178,6 +175,8 @@ class Incidents:
     def add(self, finding: Finding) -> Iterator[Alert]:
         """Take a finding; yields the alerts it causes, closings that were due before it first."""
         yield from self.advance(finding.time_ns)
+        # Flow records are views of a meter's buffer, which the next ones overwrite.
+        finding = replace(finding, flow=finding.flow.copy())  # type: ignore[type-var]
         self.stats.findings += 1
         actors, targets = _sides(finding)
         incident = self._home_of(finding, actors, targets)

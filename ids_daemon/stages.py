@@ -38,11 +38,8 @@ def build_meter(config: Config) -> Meter:
         return CicFlowMeter(capacity=config.flow.capacity)
     from capture import FlowMeter
 
-    return FlowMeter(
-        capacity=config.flow.capacity,
-        key_vlan=config.flow.key_vlan,
-        decapsulate=config.flow.decapsulate,
-    )
+    capacity = config.flow.capacity
+    return FlowMeter(capacity=capacity, memory=capacity, key_vlan=config.flow.key_vlan)
 
 
 def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:

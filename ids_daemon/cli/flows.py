@@ -65,8 +65,8 @@ def flows(options: argparse.Namespace) -> int:
             for writer in writers:
                 writer.write(records)
     if not options.quiet:
-        written = [f"{writer.rows:,} rows in {path}"
-                   for writer, path in zip(writers, filter(None, (options.output, options.records)), strict=True)]  # fmt: skip
+        paths = [path for path in (options.output, options.records) if path is not None]
+        written = [f"{writer.rows:,} rows in {path}" for writer, path in zip(writers, paths, strict=True)]
         tell(f"{captures.packets:,} packets: {', '.join(written)}")
     if signals.received is not None:
         tell(f"stopped by {signals.received.name} before the end of the captures")

@@ -38,7 +38,9 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("captures", nargs="+", metavar="CAPTURE", help="capture file, - for standard input")
     add_config(parser)
     parser.add_argument(
-        "--alerts", metavar="OUT.jsonl", help="write the alerts here (replaced; made even when there are none)"
+        "--alerts",
+        metavar="OUT.jsonl",
+        help="write the alerts here (replaced; made even when there are none)",
     )
     parser.add_argument("--flows", metavar="OUT", help="write the flows here, by its ending .csv or .parquet")
     parser.add_argument("--sinks", action="store_true", help="tell the outputs of the configuration too")

@@ -112,7 +112,12 @@ def _not_metered(packets: int, metered: int, meter: dict[str, int]) -> str:
     return f" ({metered:,} metered" + ("; " + ", ".join(reasons) if reasons else "") + ")"
 
 
-_REASONS = {"arp": "ARP", "not_ip": "not IP", "truncated": "cut before the headers end", "malformed": "malformed"}
+_REASONS = {
+    "arp": "ARP",
+    "not_ip": "not IP",
+    "truncated": "cut before the headers end",
+    "malformed": "malformed",
+}
 
 
 def _windows(pipeline: Pipeline) -> str:

@@ -45,7 +45,9 @@ def run(options: argparse.Namespace) -> int:
     config = configuration(options)
     interfaces = config.capture.interfaces
     if not interfaces:
-        raise ConfigError(["capture.interfaces: is empty: name an interface there or with -i (`ip link` lists them)"])
+        raise ConfigError(
+            ["capture.interfaces: is empty: name an interface there or with -i (`ip link` lists them)"]
+        )
 
     from capture import open_interface
     from ids_daemon.pipeline import Pipeline
@@ -109,6 +111,7 @@ def _counters(pipeline: Pipeline, sinks: Sinks, live: LiveCapture) -> dict[str, 
 def _summary(pipeline: Pipeline, live: LiveCapture, seconds: float) -> str:
     stats, kernel = pipeline.stats, live.statistics()
     return (
-        f"stopped after {seconds:,.0f} s: {stats.packets:,} packets ({kernel.drops:,} dropped by the kernel), "
+        f"stopped after {seconds:,.0f} s: {stats.packets:,} packets "
+        f"({kernel.drops:,} dropped by the kernel), "
         f"{stats.flows:,} flows, {stats.alerts_opened:,} incidents"
     )

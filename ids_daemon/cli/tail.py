@@ -59,9 +59,8 @@ def tail(options: argparse.Namespace) -> int:
             if not options.follow:
                 return 0
             for line in follow(path, file):
-                event = parse(line)
-                if _is_alert(event):
-                    _show(console, event)
+                if _is_alert(one := parse(line)):
+                    _show(console, one)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -69,7 +68,9 @@ def tail(options: argparse.Namespace) -> int:
     return 0
 
 
-def follow(path: str, file: IO[bytes], wait: Callable[[], None] = lambda: time.sleep(_POLL_S)) -> Iterator[bytes]:
+def follow(
+    path: str, file: IO[bytes], wait: Callable[[], None] = lambda: time.sleep(_POLL_S)
+) -> Iterator[bytes]:
     """Whole lines as they are appended to `path`, of which `file` is open; never ends.
 
     When another file takes the path's place, the old one is read to its end first; when the file

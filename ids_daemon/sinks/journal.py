@@ -29,9 +29,7 @@ class Journal:
         try:
             self._journal = importlib.import_module("systemd.journal")
         except ImportError:
-            raise ExtraMissing(
-                f"outputs.journal needs the package systemd-python: {INSTALL}"
-            ) from None
+            raise ExtraMissing(f"outputs.journal needs the package systemd-python: {INSTALL}") from None
 
     def write(self, event: Event) -> None:
         self._journal.send(sentence(event.object), MESSAGE_ID=MESSAGE_ID, **fields(event.object))

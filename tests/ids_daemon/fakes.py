@@ -63,7 +63,9 @@ def flow_record(
     row["total_fwd_packet"], row["fwd_frame_bytes"] = 3, 180
     row["total_bwd_packets"], row["bwd_frame_bytes"] = 2, 120
     row["kind"] = Kind.FINAL
-    row["flow_id"] = crc32(repr((source, destination, second, ports)).encode()) if flow_id is None else flow_id
+    row["flow_id"] = (
+        crc32(repr((source, destination, second, ports)).encode()) if flow_id is None else flow_id
+    )
     return record[0]
 
 

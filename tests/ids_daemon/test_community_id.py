@@ -78,5 +78,3 @@ def test_agrees_with_the_captures_of_the_specification() -> None:
             packet["proto"], packet["src"], packet["dst"], packet.get("sport", 0), packet.get("dport", 0)
         )
         assert got == packet["seed0"], packet
-
-

@@ -127,7 +127,10 @@ def test_a_repeated_key_is_refused_with_both_lines(tmp_path: Path) -> None:
         ("a: 1\n\tb: 2\n", "c.yaml:2: not YAML: found character '\\t' that cannot start any token"),
         ("- 1", "c.yaml:1: wants sections such as `sensor:`, got [1]"),
         ("flow: &x {}\n", "c.yaml:1: anchors and aliases are not taken: write the value out"),
-        ("flow: !!python/object:os.system {}\n", "c.yaml:1: the tag tag:yaml.org,2002:python/object:os.system is not taken"),
+        (
+            "flow: !!python/object:os.system {}\n",
+            "c.yaml:1: the tag tag:yaml.org,2002:python/object",
+        ),
         ("sensor: !!python/name:os.system\n", "c.yaml:1: not YAML: could not determine a constructor"),
         ("a: 1\n---\nb: 2\n", "c.yaml:2: not YAML: but found another document"),
         ("? [a]\n: 1\n", "c.yaml:1: a key must be a plain word"),

@@ -31,8 +31,13 @@ def test_a_line_holds_its_keys_in_order_and_nothing_else() -> None:
     assert (entry["src_ip"], entry["src_port"]) == (ATTACKER, 40_000)
     assert (entry["dest_ip"], entry["dest_port"], entry["proto"]) == (VICTIM, 22, "TCP")
     assert entry["flow"] == {
-        **{"pkts_toserver": 3, "pkts_toclient": 2, "bytes_toserver": 180, "bytes_toclient": 120},
-        **{"start": "2017-07-07T13:00:00.000000+0000", "src_ip": ATTACKER, "dest_ip": VICTIM},
+        "pkts_toserver": 3,
+        "pkts_toclient": 2,
+        "bytes_toserver": 180,
+        "bytes_toclient": 120,
+        "start": "2017-07-07T13:00:00.000000+0000",
+        "src_ip": ATTACKER,
+        "dest_ip": VICTIM,
     }
 
 
@@ -40,9 +45,15 @@ def test_own_data_stands_in_metadata_as_lists_of_strings() -> None:
     told = event().object["alert"]
     metadata = told.pop("metadata")
     assert told == {
-        **{"action": "allowed", "gid": 1, "signature_id": 1000001, "rev": 1, "signature": "Port scan"},
-        **{"category": "Detection of a Network Scan", "severity": 3},
-        **{"source": {"ip": ATTACKER, "port": 40_000}, "target": {"ip": VICTIM, "port": 22}},
+        "action": "allowed",
+        "gid": 1,
+        "signature_id": 1000001,
+        "rev": 1,
+        "signature": "Port scan",
+        "category": "Detection of a Network Scan",
+        "severity": 3,
+        "source": {"ip": ATTACKER, "port": 40_000},
+        "target": {"ip": VICTIM, "port": 22},
     }
     assert all(isinstance(values, list) and values for values in metadata.values())
     assert all(isinstance(value, str) and value for values in metadata.values() for value in values)
@@ -151,7 +162,5 @@ def test_every_kind_of_alert_is_valid_eve(schema: str, tmp_path: Path) -> None:
     file = tmp_path / "alerts.jsonl"
     file.write_bytes(b"".join(every_kind_of_alert()))
     check = [sys.executable, str(shared("tools") / "check_eve.py"), str(file), "--require-community-id"]
-    done = subprocess.run(
-        [*check, "--schema", str(shared("specs") / schema)], capture_output=True, text=True
-    )
+    done = subprocess.run([*check, "--schema", str(shared("specs") / schema)], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("", 0), done.stderr

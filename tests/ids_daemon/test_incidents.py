@@ -180,6 +180,13 @@ def test_nothing_of_a_closed_incident_is_kept() -> None:
     assert not (incidents._open or incidents._by_actor or incidents._by_target)
 
 
+def test_an_alert_survives_the_buffer_its_flow_lay_in() -> None:
+    incidents, one = Incidents(HOME), finding(flow_id=7)
+    opened = next(incidents.add(one))
+    one.flow["flow_id"] = 8
+    assert opened.flow["flow_id"] == 7 == next(incidents.finish()).flow["flow_id"]
+
+
 def test_incident_ids_come_from_the_content_alone() -> None:
     first, second = (next(Incidents(HOME).add(finding(flow_id=7))) for _ in range(2))
     assert first.incident_id == second.incident_id == "2a6fd21d79e649ce"
@@ -235,8 +242,16 @@ def test_techniques_are_those_of_attack() -> None:
 def test_signature_ids_are_unique_and_never_change() -> None:
     ids = {family: entry.signature_id for family, entry in signatures().items()}
     assert ids == {
-        **{"scan": 1000001, "sweep": 1000002, "bruteforce": 1000003, "dos": 1000004, "botnet": 1000005},
-        **{"c2": 1000006, "exfil": 1000007, "tunnel": 1000008, "web": 1000009, "other": 1000010},
+        "scan": 1000001,
+        "sweep": 1000002,
+        "bruteforce": 1000003,
+        "dos": 1000004,
+        "botnet": 1000005,
+        "c2": 1000006,
+        "exfil": 1000007,
+        "tunnel": 1000008,
+        "web": 1000009,
+        "other": 1000010,
     }
 
 

@@ -72,9 +72,18 @@ def test_syslog_arrives_on_a_unix_socket(receiver: tuple[socket.socket, str]) ->
     assert (fields["host"], fields["app"], fields["proc"]) == ("gateway", "ids-daemon", "812")
     assert (fields["msgid"], fields["sd_id"]) == ("alert", "ids@32473")
     assert fields["sd"] == {
-        **{"incident": incident, "update": "0", "state": "opened", "family": "scan", "score": "4.0000"},
-        **{"actor": ATTACKER, "target": VICTIM, "flows": "8", "signature_id": "1000001"},
-        **{"technique": "T1595.001", "community_id": told.object["community_id"], "sensor": "sensor-1"},
+        "incident": incident,
+        "update": "0",
+        "state": "opened",
+        "family": "scan",
+        "score": "4.0000",
+        "actor": ATTACKER,
+        "target": VICTIM,
+        "flows": "8",
+        "signature_id": "1000001",
+        "technique": "T1595.001",
+        "community_id": told.object["community_id"],
+        "sensor": "sensor-1",
     }
     assert fields["msg"] == (
         f"Port scan: {ATTACKER} -> {VICTIM}, 8 flows, score 4.0000, incident {incident} opened"
