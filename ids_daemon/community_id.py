@@ -37,7 +37,7 @@ _ANSWERS = {
 
 
 def community_id(
-    protocol: int, source: Address, destination: Address, first: int = 0, second: int = 0, seed: int = 0
+    protocol: int, source: Address, destination: Address, first: int = 0, second: int = 0, *, seed: int = 0
 ) -> str:
     """The id of a flow; both addresses of one IP version.
 

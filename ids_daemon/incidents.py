@@ -35,17 +35,28 @@ _SECOND = 1_000_000_000
 class Finding(Protocol):
     """What `models` says of a host whose evidence crossed the threshold: a dataclass, see its Finding."""
 
-    time_ns: int
-    role: str
-    host: bytes
-    score: float
-    threshold: float
-    family: str
-    family_share: float
-    evidence: tuple[str, ...]
-    counterparts: tuple[tuple[bytes, int], ...]
-    flow: np.void
-    flows: int
+    @property
+    def time_ns(self) -> int: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def host(self) -> bytes: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def family_share(self) -> float: ...
+    @property
+    def evidence(self) -> tuple[str, ...]: ...
+    @property
+    def counterparts(self) -> tuple[tuple[bytes, int], ...]: ...
+    @property
+    def flow(self) -> np.void: ...
+    @property
+    def flows(self) -> int: ...
 
 
 class State(StrEnum):

@@ -16,7 +16,7 @@ from ids_daemon.wording import first, hosts, printable, short_time
 MAX_ROWS = 200
 
 #: From this width on the evidence has room for a column of its own.
-_WIDE = 100
+_WIDE = 110
 
 _STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
 
@@ -60,6 +60,7 @@ class IncidentTable:
         left = self.incidents - len(self._latest)
         if left:
             console.print(f"... and {left} more incidents")
+        console.print()
 
     def _row(self, identity: str, event: dict[str, Any], wide: bool) -> list[Text]:
         alert = event["alert"]

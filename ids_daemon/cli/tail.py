@@ -78,22 +78,26 @@ def follow(
     """
     rest = b""
     current = file
-    while True:
-        chunk = current.read(1 << 16)
-        if chunk:
-            *lines, rest = (rest + chunk).split(b"\n")
+    try:
+        while True:
+            chunk = current.read(1 << 16)
+            if chunk:
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+                rest = rest if len(rest) <= _MAX_LINE else b""
+                continue
+            successor = _successor(path, current)
+            if successor is None:
+                wait()
+                continue
+            *lines, _ = (rest + current.read()).split(b"\n")  # written until the writer let go of it
+            if current is not file:
+                current.close()
+            current, rest = successor, b""
             yield from lines
-            rest = rest if len(rest) <= _MAX_LINE else b""
-            continue
-        successor = _successor(path, current)
-        if successor is None:
-            wait()
-            continue
-        *lines, _ = (rest + current.read()).split(b"\n")  # written until the writer let go of it
-        yield from lines
+    finally:
         if current is not file:
             current.close()
-        current, rest = successor, b""
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

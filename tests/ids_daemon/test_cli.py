@@ -1,0 +1,435 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import pytest
+
+import capture
+from capture import PacketBatch
+from ids_daemon import __version__, stages
+from ids_daemon.cli import main
+from ids_daemon.cli.tail import follow
+from ids_daemon.config import Config
+from tests.ids_daemon.fakes import FakeMeter, FakeScorer, event, events_of
+from tests.ids_daemon.shared import ROOT
+from tests.ids_daemon.test_pipeline import ATTACKER, VICTIM, scan
+from tests.packets import arp_frame, at, batch_of, pcap_bytes, write_pcap
+
+
+@pytest.fixture(autouse=True)
+def fake_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run with the fake meter and scorer, untouched by this machine's configuration."""
+
+    def scoring(config: Config, own_addresses: Any = ()) -> stages.Scoring:
+        scorer = FakeScorer()
+        return stages.Scoring(scorer, "model-1", scorer.description)
+
+    monkeypatch.setattr(stages, "build_meter", lambda config: FakeMeter())
+    monkeypatch.setattr(stages, "build_scoring", scoring)
+    monkeypatch.setattr("ids_daemon.configfile.DEFAULT_FILE", "/nowhere/ids_daemon.yaml")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for name in [name for name in os.environ if name.startswith("IDS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def scan_pcap(tmp_path: Path) -> str:
+    return str(write_pcap(tmp_path / "scan.pcap", *scan()))
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ids(capfd: pytest.CaptureFixture[str]) -> Any:
+    """Run a command; its exit code and what it said."""
+
+    def command(*arguments: str) -> Said:
+        try:
+            code = main(arguments)
+        except SystemExit as ended:  # argparse
+            code = int(ended.code or 0)
+        captured = capfd.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return command
+
+
+def test_replay_shows_incidents_and_a_summary(ids: Any, scan_pcap: str) -> None:
+    said = ids("replay", scan_pcap)
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert " ".join(lines[0].split()) == "Time (UTC) Family Actor → target Score Flows Evidence"
+    assert re.fullmatch(
+        r"2017-07-07 13:00:00  scan +203\.0\.113\.9 → 10\.0\.0\.5 +40\.50 +40 +40 flows *", lines[1]
+    )
+    assert max(map(len, lines)) <= 120
+    summary = dict(line.strip().split(maxsplit=1) for line in lines[2:] if line.strip())
+    assert (summary["packets"], summary["flows"], summary["incidents"]) == ("40", "40", "1")
+    assert said.err == "ids-daemon: model-1: counts flows\n"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 200])
+def test_the_table_fits_the_terminal(
+    ids: Any, scan_pcap: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    said = ids("replay", scan_pcap)
+    assert max(map(len, said.out.splitlines())) <= columns
+    if columns >= 80:
+        assert "203.0.113.9 → 10.0.0.5" in said.out and "40 flows" in said.out
+
+
+def test_replay_writes_alerts_and_flows_only_where_asked(ids: Any, scan_pcap: str, tmp_path: Path) -> None:
+    alerts, flows = tmp_path / "alerts.jsonl", tmp_path / "flows.csv"
+    before = set(tmp_path.iterdir())
+    assert ids("replay", scan_pcap, "--quiet") == (0, "", "")
+    assert set(tmp_path.iterdir()) == before
+    said = ids("replay", scan_pcap, "--alerts", str(alerts), "--flows", str(flows))
+    assert said.code == 0 and str(alerts) in said.out and str(flows) in said.out
+    states = [one["alert"]["metadata"]["incident_state"] for one in events_of(alerts.read_bytes())]
+    assert states == [["opened"], ["closed"]]
+    header, *rows = flows.read_text().splitlines()
+    assert header.endswith(",Community ID") and len(rows) == 40
+    assert {row.rsplit(",", 1)[1][:2] for row in rows} == {"1:"}
+
+
+def test_replay_replaces_the_alerts_and_makes_the_file_even_when_empty(ids: Any, tmp_path: Path) -> None:
+    quiet = write_pcap(tmp_path / "quiet.pcap", *scan(2))
+    alerts = tmp_path / "alerts.jsonl"
+    alerts.write_text("old\n")
+    assert ids("replay", str(quiet), "--alerts", str(alerts)).code == 0
+    assert alerts.read_bytes() == b""
+
+
+def test_two_replays_at_any_speed_give_the_same_bytes(ids: Any, scan_pcap: str, tmp_path: Path) -> None:
+    written = []
+    for number, speed in enumerate(("max", "max", "50")):
+        alerts = tmp_path / f"{number}.jsonl"
+        assert ids("replay", scan_pcap, "--quiet", "--speed", speed, "--alerts", str(alerts)).code == 0
+        written.append(alerts.read_bytes())
+    assert written[0] and len(set(written)) == 1
+
+
+def test_several_captures_are_one(ids: Any, tmp_path: Path) -> None:
+    paths = [str(write_pcap(tmp_path / f"{n}.pcap", *scan(4, first=n))) for n in range(3)]
+    alerts = tmp_path / "alerts.jsonl"
+    assert ids("replay", *paths, "--alerts", str(alerts), "--quiet").code == 0
+    incidents = {one["alert"]["metadata"]["incident_id"][0] for one in events_of(alerts.read_bytes())}
+    assert len(incidents) == 1  # no capture alone holds the five flows that the fake scorer wants
+
+
+def test_a_cut_capture_is_scored_told_and_exit_code_1(ids: Any, scan_pcap: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(Path(scan_pcap).read_bytes()[:-7])
+    said = ids("replay", str(cut))
+    assert said.code == 1 and "203.0.113.9 → 10.0.0.5" in said.out
+    assert f"ids-daemon: {cut}: " in said.err
+
+
+def test_a_missing_capture_is_one_line_and_exit_code_1(ids: Any, tmp_path: Path) -> None:
+    said = ids("replay", str(tmp_path / "no.pcap"), "--quiet")
+    assert said.code == 1 and said.out == ""
+    assert said.err.startswith(f"ids-daemon: {tmp_path}/no.pcap: ") and said.err.count("\n") == 1
+
+
+def test_a_capture_without_ip_is_warned_about(ids: Any, tmp_path: Path) -> None:
+    path = write_pcap(tmp_path / "arp.pcap", [arp_frame("10.0.0.1", "10.0.0.2")], [at(0)])
+    said = ids("replay", str(path), "--quiet")
+    assert said.code == 0
+    assert said.err == "ids-daemon: no IP packet was in there, so nothing could be found\n"
+
+
+def test_alerts_that_cannot_be_written_end_the_replay(ids: Any, scan_pcap: str, tmp_path: Path) -> None:
+    said = ids("replay", scan_pcap, "--quiet", "--alerts", str(tmp_path / "no" / "a.jsonl"))
+    assert said.code == 1
+    assert said.err == (
+        f"ids-daemon: {tmp_path}/no/a.jsonl: alerts cannot be written: No such file or directory; "
+        "name another file\n"
+    )
+    said = ids("replay", scan_pcap, "--quiet", "--alerts", "/dev/full")
+    assert said.code == 1
+    assert said.err == (
+        "ids-daemon: /dev/full: alerts cannot be written: No space left on device; name another file\n"
+    )
+
+
+def test_replay_tells_the_configured_outputs_only_with_sinks(
+    ids: Any, scan_pcap: str, tmp_path: Path
+) -> None:
+    eve, config = tmp_path / "eve.jsonl", tmp_path / "c.yaml"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.bind(str(tmp_path / "log"))
+        bound.settimeout(5)
+        config.write_text(
+            f"outputs:\n  eve: {{path: {eve}}}\n  syslog: [{{address: {tmp_path}/log}}]\n"
+            "sensor: {name: gateway-7}\n"
+        )
+        assert ids("replay", scan_pcap, "--quiet", "--config", str(config)).code == 0
+        assert not eve.exists()
+        assert ids("replay", scan_pcap, "--quiet", "--config", str(config), "--sinks").code == 0
+        assert [one["host"] for one in events_of(eve.read_bytes())] == ["gateway-7"] * 2
+        assert b" opened" in bound.recv(65_536) and b" closed" in bound.recv(65_536)
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "fast", "nan", "inf"])
+def test_a_speed_that_is_none_is_refused(ids: Any, scan_pcap: str, speed: str) -> None:
+    said = ids("replay", scan_pcap, f"--speed={speed}")
+    assert said.code == 2 and "is no speed" in said.err
+
+
+def test_a_wrong_configuration_is_exit_code_2_with_a_line_for_each_problem(
+    ids: Any, scan_pcap: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("flow: {capacty: 1}\nalerting: {quiet: x}\n")
+    said = ids("replay", scan_pcap, "--config", str(config))
+    assert said.code == 2 and said.out == ""
+    assert (
+        said.err.splitlines()
+        == [
+            f"ids-daemon: {config}:2: alerting.quiet: wants a number, got 'x'",
+            f"ids-daemon: {config}:1: flow.capacty: unknown key; did you mean `capacity`?",
+        ]
+        or said.err.count("\n") == 2
+    )
+    assert ids("check-config", "--config", str(config)).code == 2
+
+
+def test_flows_writes_flows_and_records(ids: Any, scan_pcap: str, tmp_path: Path) -> None:
+    flows, records = tmp_path / "f.csv", tmp_path / "r.parquet"
+    said = ids("flows", scan_pcap, "-o", str(flows), "--records", str(records))
+    assert said.code == 0
+    assert said.err == f"ids-daemon: 40 packets: 40 rows in {flows}, 40 rows in {records}\n"
+    assert len(flows.read_text().splitlines()) == 41
+    assert "Community ID" not in flows.read_text()
+    assert len(capture.read_records(str(records))) == 40
+    assert ids("flows", scan_pcap).code == 2
+    assert ids("flows", scan_pcap, "-o", "x.txt").code == 1
+
+
+def test_help_and_version(ids: Any) -> None:
+    assert ids("--version") == (0, f"ids-daemon {__version__}\n", "")
+    assert ids().code == 2
+    for command in ("replay", "run", "flows", "tail", "check-config"):
+        said = ids(command, "--help")
+        assert said.code == 0 and said.out.startswith(f"usage: ids-daemon {command}")
+
+
+def test_tail_shows_the_last_alerts_of_any_tool(ids: Any, tmp_path: Path) -> None:
+    path = tmp_path / "eve.jsonl"
+    suricata = (
+        b'{"timestamp":"2024-05-17T09:31:05.250143+0200","event_type":"alert","src_ip":"192.0.2.66",'
+        b'"dest_ip":"198.51.100.7","proto":"TCP","alert":{"severity":2,"signature":"ET \\u001b[31mSCAN"}}\n'
+    )
+    path.write_bytes(
+        event().line * 3
+        + b'{"event_type":"flow","src_ip":"192.0.2.1"}\nno json\n\n[1]\n'
+        + suricata
+        + b'{"event_type":"alert","alert":7}\n{"event_type":"alert","alert":{"metadata":[]}}\n'
+        + b'{"event_type":"alert","unfinished'
+    )
+    said = ids("tail", str(path), "-n", "4")
+    assert said.code == 0
+    ours, theirs, *odd = said.out.splitlines()
+    assert ours.startswith(f"2017-07-07 13:00:00Z  [3]  Port scan: {ATTACKER} -> {VICTIM}, 8 flows")
+    assert theirs == "2024-05-17 09:31:05+0200  [2]  ET  [31mSCAN: 192.0.2.66 -> 198.51.100.7"
+    assert odd == ["-  [-]  alert: - -> -"] * 2
+    assert said.err == f"ids-daemon: {path}: 2 lines are no EVE events and were passed over\n"
+    assert len(ids("tail", str(path)).out.splitlines()) == 6
+    assert ids("tail", str(path), "-n", "0").out == ""
+
+
+def test_tail_of_a_missing_file_is_one_line(ids: Any, tmp_path: Path) -> None:
+    said = ids("tail", str(tmp_path / "no.jsonl"))
+    assert said.code == 1 and said.err.endswith("no.jsonl: cannot be read: No such file or directory\n")
+
+
+def test_following_survives_rotation_and_truncation(tmp_path: Path) -> None:
+    path = tmp_path / "eve.jsonl"
+    path.write_bytes(b"1\n")
+
+    def rotate() -> None:
+        with open(path, "ab") as old:
+            path.rename(tmp_path / "eve.jsonl.1")
+            old.write(b"4\n")
+        path.write_bytes(b"5\n6\nhalf")
+
+    def truncate() -> None:
+        path.write_bytes(b"7\n")
+
+    def append() -> None:
+        with open(path, "ab") as file:
+            file.write(b"2\n3\n")
+
+    steps = iter([append, rotate, truncate])
+
+    class Done(Exception):
+        pass
+
+    def wait() -> None:
+        step = next(steps, None)
+        if step is None:
+            raise Done
+        step()
+
+    got = []
+    with open(path, "rb") as file, pytest.raises(Done):
+        for line in follow(str(path), file, wait):
+            got.append(line)
+    assert got == [b"1", b"2", b"3", b"4", b"5", b"6", b"7"]
+
+
+def spawn(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "ids_daemon", *arguments], cwd=ROOT, **options)
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "eve.jsonl"
+    path.write_bytes(event().line * 2000)
+    with spawn("tail", str(path), "-n", "2000", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tail:
+        assert tail.stdout is not None and tail.stderr is not None
+        tail.stdout.readline()
+        tail.stdout.close()
+        assert tail.stderr.read() == b""
+    assert tail.returncode == 128 + signal.SIGPIPE
+
+
+def test_ctrl_c_ends_a_following_tail_without_a_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "eve.jsonl"
+    path.write_bytes(event().line)
+    with spawn("tail", str(path), "-f", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tail:
+        assert tail.stdout is not None and tail.stderr is not None
+        assert b"Port scan" in tail.stdout.readline()
+        with open(path, "ab") as file:
+            file.write(event(family="c2").line)
+        assert b"Command and control" in tail.stdout.readline()
+        tail.send_signal(signal.SIGINT)
+        assert tail.stderr.read() == b""
+    assert tail.returncode == 128 + signal.SIGINT
+
+
+class FakeLive:
+    """A live source: a scan, then quiet; sends this process a signal when asked."""
+
+    def __init__(self, script: Any) -> None:
+        self.interfaces = ["eth7"]
+        self._script = script
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def statistics(self) -> Any:
+        class Kernel(NamedTuple):
+            packets: int = 40
+            drops: int = 3
+
+        return Kernel()
+
+    def __iter__(self) -> Iterator[PacketBatch]:
+        yield batch_of(*scan())
+        for step in self._script:
+            step()
+            yield batch_of([], [])
+        raise AssertionError("not stopped")
+
+
+def wait_for(path: Path, count: int) -> None:
+    """Until the file has so many lines; outputs write in threads of their own."""
+    end = time.monotonic() + 10
+    while not (path.exists() and path.read_bytes().count(b"\n") >= count):
+        assert time.monotonic() < end, f"{path}: nothing comes"
+        time.sleep(0.01)
+
+
+def test_run_writes_rotates_and_ends_on_sigterm(
+    ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eve, stats = tmp_path / "eve.jsonl", tmp_path / "stats.jsonl"
+
+    def rotate() -> None:
+        wait_for(eve, 1)
+        eve.rename(tmp_path / "eve.jsonl.1")
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    script = [rotate, lambda: None, lambda: os.kill(os.getpid(), signal.SIGTERM)]
+    opened: dict[str, Any] = {}
+
+    def open_interface(names: list[str], **options: Any) -> FakeLive:
+        opened.update(options, names=names)
+        return FakeLive(script)
+
+    monkeypatch.setattr(capture, "open_interface", open_interface, raising=False)
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"outputs: {{eve: {{path: {eve}}}, stats: {{path: {stats}}}}}\nalerting: {{quiet: 86400}}"
+    )
+    said = ids("run", "--config", str(config), "-i", "eth7")
+    assert said.code == 0
+    assert opened == {
+        "names": ["eth7"],
+        "promiscuous": True,
+        "snaplen": 256,
+        "timeout_ms": 100,
+        "own_traffic": True,
+    }
+    (first,) = events_of((tmp_path / "eve.jsonl.1").read_bytes())
+    (last,) = events_of(eve.read_bytes())
+    assert first["in_iface"] == "eth7"
+    assert first["alert"]["metadata"]["incident_state"] == ["opened"]
+    assert last["alert"]["metadata"]["incident_state"] == ["closed"]
+    counters = events_of(stats.read_bytes())[-1]
+    assert counters["capture"] == {"kernel_packets": 40, "kernel_drops": 3}
+    assert counters["pipeline"]["packets"] == 40 and counters["incidents"]["opened"] == 1
+    lines = said.err.splitlines()
+    assert lines[:3] == [
+        *("ids-daemon: model-1: counts flows", "ids-daemon: watching eth7", "ids-daemon: outputs reopened")
+    ]
+    assert re.fullmatch(
+        r"ids-daemon: stopped after \d+ s: 40 packets \(3 dropped by the kernel\), 40 flows, 1 incidents",
+        lines[3],
+    )
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("EVE")]
+
+
+def test_run_without_an_interface_says_what_to_do(ids: Any) -> None:
+    said = ids("run")
+    assert said.code == 2
+    assert said.err.startswith("ids-daemon: capture.interfaces: is empty: name an interface there or with -i")
+
+
+def test_ctrl_c_during_a_replay_tells_what_was_found_so_far(
+    ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(FakeMeter):
+        def process(self, batch: PacketBatch) -> Iterator[Any]:
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().process(batch)
+
+    monkeypatch.setattr(stages, "build_meter", lambda config: Interrupting())
+    frames, times = scan()
+    path = tmp_path / "long.pcap"
+    path.write_bytes(pcap_bytes(frames * 300, [t + n * 10**9 for n in range(300) for t in times]))
+    said = ids("replay", str(path))
+    assert said.code == 130 and "203.0.113.9 → 10.0.0.5" in said.out
+    assert said.err.endswith("stopped by SIGINT before the end of the captures\n")
