@@ -105,8 +105,8 @@ class Windows(Section):
         "fc00::/7",
         "fe80::/10",
     ]
-    home_hosts: Annotated[int, Field(ge=16, le=1 << 22)] = 4096
-    foreign_hosts: Annotated[int, Field(ge=16, le=1 << 22)] = 16_384
+    home_hosts: Annotated[int, Field(ge=16, le=1 << 20)] = 512
+    foreign_hosts: Annotated[int, Field(ge=16, le=1 << 20)] = 512
 
 
 class Detector(Section):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from typing import Any
 
 import communityid
 from hypothesis import given
@@ -44,7 +45,7 @@ def test_a_message_without_an_answer_keeps_its_direction() -> None:
     seed=st.integers(0, 65_535),
 )
 def test_agrees_with_the_reference_package(
-    protocol: int, ends: tuple, numbers: tuple[int, int], seed: int
+    protocol: int, ends: tuple[Any, Any], numbers: tuple[int, int], seed: int
 ) -> None:
     source, destination = map(str, ends)
     makers = {6: "make_tcp", 17: "make_udp", 132: "make_sctp", 1: "make_icmp", 58: "make_icmp6"}

@@ -67,7 +67,8 @@ def test_alerts_do_not_depend_on_when_time_is_advanced() -> None:
     findings = [finding(n * 7, actor=f"203.0.113.{n % 5}") for n in range(200) if n % 37 < 20]
     plain = tell_all(Incidents(HOME, quiet_s=30), findings)
     chance = random.Random(1)
-    incidents, alerts = Incidents(HOME, quiet_s=30), []
+    incidents = Incidents(HOME, quiet_s=30)
+    alerts: list[Alert] = []
     for one in findings:
         alerts += incidents.add(one)
         if chance.random() < 0.5:
