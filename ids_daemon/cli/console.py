@@ -38,7 +38,7 @@ class Source(Protocol):
 class Progress:
     """How far a replay is; call `update` as often as you like."""
 
-    def update(self, source: Source, alerts: int = 0) -> None:
+    def update(self, source: Source, incidents: int = 0) -> None:
         """Show where the source is."""
 
 

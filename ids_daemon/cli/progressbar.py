@@ -21,7 +21,7 @@ class _ProgressBar(Progress):
         self._task = shown.add_task("", total=total_bytes, numbers="")
         self._started = self._last = time.monotonic()
 
-    def update(self, source: Source, alerts: int = 0) -> None:
+    def update(self, source: Source, incidents: int = 0) -> None:
         now = time.monotonic()
         if now - self._last < _INTERVAL_S:
             return
@@ -30,7 +30,7 @@ class _ProgressBar(Progress):
         position = source.position_bytes
         numbers = (
             f"{position / 1e6:,.1f} MB  {source.packets:,} packets  "
-            f"{source.packets / elapsed:,.0f}/s  {alerts} alerts"
+            f"{source.packets / elapsed:,.0f}/s  {incidents} incident{'' if incidents == 1 else 's'}"
         )
         self._bar.update(self._task, completed=position, numbers=numbers)
 
@@ -39,7 +39,7 @@ class _ProgressBar(Progress):
 def bar(total_bytes: int | None) -> Iterator[Progress]:
     """The bar, gone when the block ends; without a total it only moves."""
     columns = (
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=10),
         TaskProgressColumn(),
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(compact=True),

@@ -113,5 +113,5 @@ def _summary(pipeline: Pipeline, live: LiveCapture, seconds: float) -> str:
     return (
         f"stopped after {seconds:,.0f} s: {stats.packets:,} packets "
         f"({kernel.drops:,} dropped by the kernel), "
-        f"{stats.flows:,} flows, {stats.alerts_opened:,} incidents"
+        f"{stats.flows:,} flows, {stats.alerts_opened:,} incident{'' if stats.alerts_opened == 1 else 's'}"
     )

@@ -405,7 +405,7 @@ def test_run_writes_rotates_and_ends_on_sigterm(
         *("ids-daemon: model-1: counts flows", "ids-daemon: watching eth7", "ids-daemon: outputs reopened")
     ]
     assert re.fullmatch(
-        r"ids-daemon: stopped after \d+ s: 40 packets \(3 dropped by the kernel\), 40 flows, 1 incidents",
+        r"ids-daemon: stopped after \d+ s: 40 packets \(3 dropped by the kernel\), 40 flows, 1 incident",
         lines[3],
     )
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
