@@ -43,7 +43,7 @@ def build_meter(config: Config) -> Meter:
 
 
 def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:
-    """Load the bundle and make the scorer; ConfigError when the bundle does not fit or load."""
+    """Load the bundle and make the scorer; ConfigError when the bundle or its runtime cannot be used."""
     import models
 
     detector, windows = config.detector, config.windows
@@ -59,6 +59,8 @@ def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:
             foreign_hosts=windows.foreign_hosts,
             threshold=config.alerting.threshold,
         )
+    except models.RuntimeUnavailable as error:
+        raise ConfigError([f"detector.runtime: {error}"]) from None
     except models.BundleError as error:
         raise ConfigError([f"detector.model: {error}"]) from None
     return Scoring(scorer, bundle.name, scorer.description)

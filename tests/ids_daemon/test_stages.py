@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import models
+from ids_daemon import stages
+from ids_daemon.config import Config
+from ids_daemon.errors import ConfigError
+from models.errors import BundleError, RuntimeUnavailable
+from tests.ids_daemon.fakes import FakeScorer
+
+
+class FakeBundle:
+    name = "native-1"
+
+
+def test_the_scorer_gets_what_the_configuration_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def load_bundle(path: str | None, meter: str) -> FakeBundle:
+        asked.update(path=path, meter=meter)
+        return FakeBundle()
+
+    def scorer(bundle: FakeBundle, **options: Any) -> FakeScorer:
+        asked.update(options)
+        return FakeScorer()
+
+    monkeypatch.setattr(models, "load_bundle", load_bundle, raising=False)
+    monkeypatch.setattr(models, "Scorer", scorer, raising=False)
+    config = Config.model_validate(
+        {"detector": {"model": "/m", "runtime": "litert"}, "windows": {"home_networks": ["10.0.0.0/8"]}}
+    )
+    assert stages.build_scoring(config, ["10.0.0.1"]).model == "native-1"
+    assert asked == {
+        "path": "/m",
+        "meter": "native",
+        "runtime": "litert",
+        "device": "auto",
+        "home_networks": ["10.0.0.0/8"],
+        "own_addresses": ["10.0.0.1"],
+        "home_hosts": 512,
+        "foreign_hosts": 512,
+        "threshold": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (BundleError("/m: no manifest.json"), "detector.model: /m: no manifest.json"),
+        (RuntimeUnavailable("no GPU is visible"), "detector.runtime: no GPU is visible"),
+    ],
+)
+def test_a_bundle_that_cannot_be_used_is_a_matter_of_configuration(
+    monkeypatch: pytest.MonkeyPatch, error: BundleError, line: str
+) -> None:
+    def load_bundle(path: str | None, meter: str) -> FakeBundle:
+        raise error
+
+    monkeypatch.setattr(models, "load_bundle", load_bundle, raising=False)
+    with pytest.raises(ConfigError) as caught:
+        stages.build_scoring(Config())
+    assert caught.value.lines == (line,)
