@@ -378,7 +378,7 @@ def test_run_writes_rotates_and_ends_on_sigterm(
         opened.update(options, names=names)
         return FakeLive(script)
 
-    monkeypatch.setattr(capture, "open_interface", open_interface, raising=False)
+    monkeypatch.setitem(vars(capture), "open_interface", open_interface)
     config = tmp_path / "c.yaml"
     config.write_text(
         f"outputs: {{eve: {{path: {eve}}}, stats: {{path: {stats}}}}}\nalerting: {{quiet: 86400}}"

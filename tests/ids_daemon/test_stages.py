@@ -27,8 +27,8 @@ def test_the_scorer_gets_what_the_configuration_says(monkeypatch: pytest.MonkeyP
         asked.update(options)
         return FakeScorer()
 
-    monkeypatch.setattr(models, "load_bundle", load_bundle, raising=False)
-    monkeypatch.setattr(models, "Scorer", scorer, raising=False)
+    monkeypatch.setitem(vars(models), "load_bundle", load_bundle)
+    monkeypatch.setitem(vars(models), "Scorer", scorer)
     config = Config.model_validate(
         {"detector": {"model": "/m", "runtime": "litert"}, "windows": {"home_networks": ["10.0.0.0/8"]}}
     )
@@ -59,7 +59,7 @@ def test_a_bundle_that_cannot_be_used_is_a_matter_of_configuration(
     def load_bundle(path: str | None, meter: str) -> FakeBundle:
         raise error
 
-    monkeypatch.setattr(models, "load_bundle", load_bundle, raising=False)
+    monkeypatch.setitem(vars(models), "load_bundle", load_bundle)
     with pytest.raises(ConfigError) as caught:
         stages.build_scoring(Config())
     assert caught.value.lines == (line,)
