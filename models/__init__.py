@@ -1,0 +1,36 @@
+"""Flow records to windows to scores: the face of the package.
+
+Names are resolved on first use, so that `import models` loads neither numba nor LiteRT.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_FACE = {
+    "Bundle": "models.bundle",
+    "BundleError": "models.errors",
+    "Detector": "models.detector",
+    "Finding": "models.evidence",
+    "HostEvidence": "models.evidence",
+    "RuntimeUnavailable": "models.errors",
+    "Scorer": "models.scorer",
+    "WindowBatch": "models.windows",
+    "Windows": "models.windows",
+    "load_bundle": "models.bundle",
+}
+
+__all__ = sorted(_FACE)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _FACE[name]
+    except KeyError:
+        raise AttributeError(f"module 'models' has no attribute {name!r}") from None
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

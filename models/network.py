@@ -1,0 +1,170 @@
+"""The CNN-LSTM in Keras 3, on whichever backend Keras runs.
+
+Over a window of N flow rows: convolution and pooling along time, LSTM, dropout; the host's counters
+go through a small dense layer and join before the dense layers; two heads, `malicious` and family.
+The heads give logits: the paper's sigmoid stands outside (`1 / (1 + exp(-logit))`), where evidence
+is added up as logits and a loss from logits keeps its precision.
+
+`paper_network` is the network as the paper has it, one flow's features taken for a sequence.
+
+Keras is imported when a network is built: a gateway that scores with LiteRT has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+_LARGEST = 4096  # of any size in a specification, which may come from a file
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """Shape and regularisation of the network.  ValueError for sizes that make no network."""
+
+    window: int  #: N, rows of a window
+    row_features: int  #: F
+    counters: int  #: C, also given as input where counters_in is false, then unused
+    families: int  #: K, classes of the family head
+    counters_in: bool = True  #: False: the network on rows alone
+    filters: int = 64
+    kernel: int = 3  #: rows a filter sees
+    pooling: int = 2  #: rows that become one; 1: none
+    lstm: int = 64
+    counter_units: int = 32  #: of the layer that the counters go through
+    dense: int = 64
+    dropout: float = 0.3  #: of units, before and after the dense layer
+    row_dropout: float = 0.1  #: of whole rows but the newest, while fitting
+    l2: float = 1e-5  #: of the kernels
+
+    def __post_init__(self) -> None:
+        for name in ("window", "row_features", "counters", "filters", "kernel", "pooling", "lstm",
+                     "counter_units", "dense"):  # fmt: skip
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= _LARGEST:
+                raise ValueError(f"{name} is {value!r}: a whole number from 1 to {_LARGEST} wanted")
+        if type(self.families) is not int or not 2 <= self.families <= _LARGEST:
+            raise ValueError(f"families is {self.families!r}: two classes or more wanted")
+        if self.pooling > self.window:
+            raise ValueError(f"pooling {self.pooling} is longer than the window of {self.window} rows")
+        if type(self.counters_in) is not bool:
+            raise ValueError(f"counters_in is {self.counters_in!r}: true or false wanted")
+        for name, below in (("dropout", 1.0), ("row_dropout", 1.0), ("l2", 1e6)):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value < below:
+                raise ValueError(f"{name} is {value!r}: a number from 0 to less than {below:g} wanted")
+
+    @property
+    def steps(self) -> int:
+        """Time steps that reach the LSTM."""
+        return -(-self.window // self.pooling)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NetworkSpec:
+        """The inverse of `to_dict`; ValueError for unknown or missing names."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ValueError(f"unknown: {', '.join(unknown)}")
+        if missing := sorted(known - set(data)):
+            raise ValueError(f"missing: {', '.join(missing)}")
+        return cls(**data)
+
+
+def build(spec: NetworkSpec, *, unroll: bool, batch_size: int | None = None) -> Any:
+    """The network as a keras.Model, its weights fresh.
+
+    Inputs: `rows` (B, N, F) and `counters` (B, C), scaled, float32.  Outputs: `logit`
+    (B, 1) and `family` (B, K), both linear.
+
+    unroll: True lays the LSTM's steps out one by one (LiteRT needs it, CPUs like it), False leaves
+        the loop that cuDNN replaces.  The weights are the same.
+    batch_size: fixed B, or None for any.
+    """
+    from keras import Input, Model, layers, regularizers
+
+    penalty = regularizers.L2(spec.l2) if spec.l2 else None
+    rows = Input((spec.window, spec.row_features), batch_size, dtype="float32", name="rows")
+    counters = Input((spec.counters,), batch_size, dtype="float32", name="counters")
+
+    x = layers.Conv1D(
+        spec.filters, spec.kernel, padding="same", activation="relu", kernel_regularizer=penalty, name="conv"
+    )(rows)
+    if spec.pooling > 1:
+        # Filled up at the old end, so that the newest row is always in the last step; 0 is neutral
+        # for a maximum after relu.
+        if fill := spec.steps * spec.pooling - spec.window:
+            x = layers.ZeroPadding1D((fill, 0), name="fill")(x)
+        x = layers.MaxPooling1D(spec.pooling, name="pool")(x)
+    x = layers.LSTM(spec.lstm, kernel_regularizer=penalty, unroll=unroll, name="lstm")(x)
+    if spec.counters_in:
+        side = layers.Dense(
+            spec.counter_units, activation="relu", kernel_regularizer=penalty, name="counter_dense"
+        )(counters)
+        x = layers.Concatenate(name="join")([x, side])
+    x = layers.Dropout(spec.dropout, name="dropout")(x)
+    x = layers.Dense(spec.dense, activation="relu", kernel_regularizer=penalty, name="dense")(x)
+    x = layers.Dropout(spec.dropout, name="dense_dropout")(x)
+    heads = [layers.Dense(1, name="logit")(x), layers.Dense(spec.families, name="family")(x)]
+    return Model([rows, counters], heads, name="cnn_lstm")
+
+
+def paper_network(
+    features: int,
+    *,
+    filters: int = 64,
+    kernel: int = 3,
+    pooling: int = 2,
+    lstm: int = 64,
+    dense: int = 64,
+    dropout: float = 0.3,
+) -> Any:
+    """The paper's network for single flows as a keras.Model: (B, features) scaled to (B, 1).
+
+    The features of one flow are the sequence: convolution and pooling along them, LSTM, dropout,
+    dense, and a sigmoid, so the output is a probability.
+    """
+    from keras import Input, Sequential, layers
+
+    return Sequential(
+        [
+            Input((features,), dtype="float32", name="features"),
+            layers.Reshape((features, 1), name="sequence"),
+            layers.Conv1D(filters, kernel, padding="same", activation="relu", name="conv"),
+            layers.MaxPooling1D(pooling, name="pool"),
+            layers.LSTM(lstm, name="lstm"),
+            layers.Dropout(dropout, name="dropout"),
+            layers.Dense(dense, activation="relu", name="dense"),
+            layers.Dense(1, activation="sigmoid", name="malicious"),
+        ],
+        name="paper_cnn_lstm",
+    )
+
+
+def weights_to_arrays(model: Any) -> Weights:
+    """The weights by `layer.weight`, such as `lstm.recurrent_kernel`, float32 copies."""
+    return {name: np.array(variable, np.float32) for name, variable in _named(model).items()}
+
+
+def arrays_to_weights(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put weights into a model of the same shape; ValueError names the first that does not fit."""
+    variables = _named(model)
+    if set(arrays) != set(variables):
+        odd = sorted(set(arrays) ^ set(variables))
+        raise ValueError(f"weight {odd[0]} is {'missing' if odd[0] in variables else 'not of this network'}")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise ValueError(f"weight {name} has shape {arrays[name].shape}, not {tuple(variable.shape)}")
+        variable.assign(arrays[name])
+
+
+def _named(model: Any) -> dict[str, Any]:
+    return {f"{layer.name}.{w.name}": w for layer in model.layers for w in layer.weights}

@@ -1,0 +1,191 @@
+"""Fitting the CNN-LSTM: both heads, Adam, early stopping, the same weights for the same command."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import TrainingError
+from models.network import NetworkSpec, Weights, build, weights_to_arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """Scaled windows to fit or check with."""
+
+    rows: npt.NDArray[np.float32]  #: (W, N, F)
+    counters: npt.NDArray[np.float32]  #: (W, C)
+    label: npt.NDArray[np.float32]  #: (W,) in [0, 1], 1 = attack
+    family: npt.NDArray[np.int32]  #: (W,) index of the family, -1 where none is known
+    weight: npt.NDArray[np.float32]  #: (W,) not below 0; only their ratios matter
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, index: npt.NDArray[np.int64]) -> Arrays:
+        return Arrays(*(getattr(self, name)[index] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to fit."""
+
+    seed: int = 1
+    epochs: int = 12
+    batch_size: int = 256
+    learning_rate: float = 1e-3  #: of the first steps; falls along a cosine to a twentieth
+    patience: int = 4  #: epochs without a better validation loss before it stops
+    family_weight: float = 0.2  #: of the family head's loss beside the malicious head's
+    averaging: float = 0.99  #: weights are an exponential mean over steps with this factor; 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """The network's weights and how they came about."""
+
+    weights: Weights
+    history: list[dict[str, float]]  #: an epoch each: `loss` and, if there is one, `validation_loss`
+
+
+def fit_network(
+    spec: NetworkSpec,
+    train: Arrays,
+    validation: Arrays | None,
+    options: Options,
+    log: Callable[[str], None] = lambda text: None,
+) -> FitResult:
+    """Fit from fresh weights; with `validation` the best epoch's weights are those returned.
+
+    The loss is binary cross-entropy from logits plus, for attacks of a known family,
+    `family_weight` times that head's cross-entropy, each window by its weight.  While fitting,
+    whole rows but the newest are zeroed at random (`spec.row_dropout`).  The weights returned
+    are means over the last steps, which steadies them from seed to seed.
+
+    Seeds are fixed and operations deterministic: the same data and options give the same
+    weights, bit by bit, on one machine type.  Raises TrainingError for data that fits no network.
+    """
+    for name, data in (("training", train), ("validation", validation)):
+        if data is not None:
+            _check(data, spec, name)
+    import keras
+    import tensorflow as tf
+
+    random.seed(options.seed)
+    keras.utils.set_random_seed(options.seed)
+    tf.config.experimental.enable_op_determinism()
+    machine = _Machine(spec, options, len(train), float(train.weight.mean()))
+    shuffler = np.random.default_rng(options.seed)
+    history: list[dict[str, float]] = []
+    best, best_loss, since_best = weights_to_arrays(machine.averaged), np.inf, 0
+    for epoch in range(options.epochs):
+        losses = [float(machine.step(*b)) for b in _batches(train, options, shuffler)]
+        history.append({"loss": float(np.mean(losses))})
+        if validation is None:
+            best = weights_to_arrays(machine.averaged)
+        else:
+            loss = sum(float(machine.weighed_loss(*b)) for b in _batches(validation, options))
+            loss /= float(validation.weight.sum(dtype=np.float64))
+            history[-1]["validation_loss"] = loss
+            since_best += 1
+            if loss < best_loss:
+                best, best_loss, since_best = weights_to_arrays(machine.averaged), loss, 0
+        log(f"epoch {epoch + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in history[-1].items()))
+        if not np.isfinite(history[-1]["loss"]):
+            raise TrainingError(f"the loss is no number in epoch {epoch + 1}: lower the learning rate")
+        if since_best >= options.patience:
+            break
+    return FitResult(best, history)
+
+
+class _Machine:
+    """Network, its averaged twin, optimizer and the two compiled functions on them."""
+
+    def __init__(self, spec: NetworkSpec, options: Options, windows: int, mean_weight: float) -> None:
+        import keras
+        import tensorflow as tf
+
+        # Both compiled functions see one batch shape, the last batch filled up with weight 0.
+        network = build(spec, unroll=True)
+        self.averaged = build(spec, unroll=True)
+        fitted, means = network.trainable_variables, self.averaged.trainable_variables
+        for mean, variable in zip(means, fitted, strict=True):
+            mean.assign(variable)
+        steps = options.epochs * -(-windows // options.batch_size)
+        schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps, alpha=0.05)
+        optimizer = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
+        optimizer.build(fitted)
+        # Not by the weights of the batch at hand: a batch of light windows stays a light batch.
+        per_batch = 1.0 / (mean_weight * options.batch_size)
+
+        def loss_of(
+            model: Any, training: bool, rows: Any, counters: Any, label: Any, family: Any, weight: Any
+        ):
+            logit, families = model([rows, counters], training=training)
+            loss = tf.nn.sigmoid_cross_entropy_with_logits(label, logit[:, 0])
+            told = tf.cast((family >= 0) & (label > 0), tf.float32) * options.family_weight
+            loss += told * tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(family, 0), families)
+            return tf.reduce_sum(weight * loss)
+
+        @tf.function
+        def step(rows: Any, counters: Any, *rest: Any) -> Any:
+            number = optimizer.iterations
+            if spec.row_dropout:
+                seed = tf.stack([options.seed, tf.cast(number, tf.int32)])
+                chance = tf.random.stateless_uniform([tf.shape(rows)[0], spec.window - 1, 1], seed)
+                kept = tf.cast(chance >= spec.row_dropout, tf.float32)
+                rows *= tf.concat([kept, tf.ones_like(rows[:, :1, :1])], axis=1)
+            with tf.GradientTape() as tape:
+                loss = loss_of(network, True, rows, counters, *rest) * per_batch
+                total = tf.add_n([loss, *network.losses])
+            optimizer.apply(tape.gradient(total, [v.value for v in fitted]), fitted)
+            done = tf.cast(number, tf.float32)
+            share = 1.0 - tf.minimum(options.averaging, done / (9.0 + done))  # the start is soon forgotten
+            for mean, variable in zip(means, fitted, strict=True):
+                mean.assign_add(share * (variable - mean))
+            return loss
+
+        @tf.function
+        def weighed_loss(*batch: Any) -> Any:
+            return loss_of(self.averaged, False, *batch)
+
+        self.step, self.weighed_loss = step, weighed_loss
+
+
+def _batches(
+    data: Arrays, options: Options, shuffler: np.random.Generator | None = None
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Batches of one shape: the last is filled up with windows of weight 0."""
+    order = np.arange(len(data)) if shuffler is None else shuffler.permutation(len(data))
+    for start in range(0, len(order), options.batch_size):
+        index = order[start : start + options.batch_size]
+        batch = data.take(np.resize(index, options.batch_size))
+        batch.weight[len(index) :] = 0
+        yield batch.rows, batch.counters, batch.label, batch.family, batch.weight
+
+
+def _check(data: Arrays, spec: NetworkSpec, name: str) -> None:
+    """TrainingError for what would otherwise end in a loss that means nothing."""
+    count = len(data)
+    shapes = {
+        "rows": (count, spec.window, spec.row_features),
+        "counters": (count, spec.counters),
+        "label": (count,),
+        "family": (count,),
+        "weight": (count,),
+    }
+    for field, shape in shapes.items():
+        if (found := getattr(data, field).shape) != shape:
+            raise TrainingError(f"{name} data: {field} has shape {found}, the network wants {shape}")
+    if not count or not data.weight.sum() > 0 or (data.weight < 0).any():
+        raise TrainingError(f"{name} data: no window has a weight above 0, or one is below")
+    if not ((data.label >= 0) & (data.label <= 1)).all():
+        raise TrainingError(f"{name} data: a label is not in 0 to 1")
+    if data.family.max() >= spec.families:
+        raise TrainingError(f"{name} data: family {data.family.max()} of {spec.families}")
+    if not (np.isfinite(data.rows).all() and np.isfinite(data.counters).all()):
+        raise TrainingError(f"{name} data: a feature is not finite; scale the windows first")
