@@ -82,8 +82,8 @@ class NetworkSpec:
 def build(spec: NetworkSpec, *, unroll: bool, batch_size: int | None = None) -> Any:
     """The network as a keras.Model, its weights fresh.
 
-    Inputs: `rows` (B, N, F) and `counters` (B, C), scaled, float32.  Outputs: `logit`
-    (B, 1) and `family` (B, K), both linear.
+    Inputs: `rows` (B, N, F) and `counters` (B, C), scaled, float32.  Outputs: a dict of
+    `logit` (B, 1) and `family` (B, K), both linear.
 
     unroll: True lays the LSTM's steps out one by one (LiteRT needs it, CPUs like it), False leaves
         the loop that cuDNN replaces.  The weights are the same.
@@ -113,7 +113,10 @@ def build(spec: NetworkSpec, *, unroll: bool, batch_size: int | None = None) -> 
     x = layers.Dropout(spec.dropout, name="dropout")(x)
     x = layers.Dense(spec.dense, activation="relu", kernel_regularizer=penalty, name="dense")(x)
     x = layers.Dropout(spec.dropout, name="dense_dropout")(x)
-    heads = [layers.Dense(1, name="logit")(x), layers.Dense(spec.families, name="family")(x)]
+    heads = {
+        "logit": layers.Dense(1, name="logit")(x),
+        "family": layers.Dense(spec.families, name="family")(x),
+    }
     return Model([rows, counters], heads, name="cnn_lstm")
 
 

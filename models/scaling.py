@@ -145,7 +145,8 @@ class Scaling:
         """ValueError tells what is wrong with the data."""
         if not isinstance(data, Mapping):
             raise ValueError("not an object")
-        kind, present = data.get("kind"), data.get("present")
+        kind: Any = data.get("kind")
+        present = data.get("present")
         if kind not in get_args(Kind):
             raise ValueError(f"kind {kind!r}: {' or '.join(get_args(Kind))} wanted")
         parts = []

@@ -103,13 +103,12 @@ def fit_network(
 
 
 class _Machine:
-    """Network, its averaged twin, optimizer and the two compiled functions on them."""
+    """Network, its averaged twin, optimizer, and the two compiled functions on them."""
 
     def __init__(self, spec: NetworkSpec, options: Options, windows: int, mean_weight: float) -> None:
         import keras
         import tensorflow as tf
 
-        # Both compiled functions see one batch shape, the last batch filled up with weight 0.
         network = build(spec, unroll=True)
         self.averaged = build(spec, unroll=True)
         fitted, means = network.trainable_variables, self.averaged.trainable_variables
@@ -122,44 +121,55 @@ class _Machine:
         # Not by the weights of the batch at hand: a batch of light windows stays a light batch.
         per_batch = 1.0 / (mean_weight * options.batch_size)
 
-        def loss_of(
-            model: Any, training: bool, rows: Any, counters: Any, label: Any, family: Any, weight: Any
-        ):
-            logit, families = model([rows, counters], training=training)
-            loss = tf.nn.sigmoid_cross_entropy_with_logits(label, logit[:, 0])
-            told = tf.cast((family >= 0) & (label > 0), tf.float32) * options.family_weight
-            loss += told * tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(family, 0), families)
-            return tf.reduce_sum(weight * loss)
-
         @tf.function
-        def step(rows: Any, counters: Any, *rest: Any) -> Any:
-            number = optimizer.iterations
-            if spec.row_dropout:
-                seed = tf.stack([options.seed, tf.cast(number, tf.int32)])
-                chance = tf.random.stateless_uniform([tf.shape(rows)[0], spec.window - 1, 1], seed)
-                kept = tf.cast(chance >= spec.row_dropout, tf.float32)
-                rows *= tf.concat([kept, tf.ones_like(rows[:, :1, :1])], axis=1)
+        def step(rows: Any, *others: Any) -> Any:
+            done = optimizer.iterations + 0
+            rows = _drop_rows(rows, spec.row_dropout, [options.seed, tf.cast(done, tf.int32)])
             with tf.GradientTape() as tape:
-                loss = loss_of(network, True, rows, counters, *rest) * per_batch
+                loss = _weighed_loss(network, options, (rows, *others), training=True) * per_batch
                 total = tf.add_n([loss, *network.losses])
             optimizer.apply(tape.gradient(total, [v.value for v in fitted]), fitted)
-            done = tf.cast(number, tf.float32)
-            share = 1.0 - tf.minimum(options.averaging, done / (9.0 + done))  # the start is soon forgotten
+            # The fresh weights are soon forgotten: the mean goes over a tenth of the steps at most.
+            seen = tf.cast(done, tf.float32)
+            share = 1.0 - tf.minimum(options.averaging, seen / (9.0 + seen))
             for mean, variable in zip(means, fitted, strict=True):
                 mean.assign_add(share * (variable - mean))
             return loss
 
         @tf.function
         def weighed_loss(*batch: Any) -> Any:
-            return loss_of(self.averaged, False, *batch)
+            return _weighed_loss(self.averaged, options, batch, training=False)
 
         self.step, self.weighed_loss = step, weighed_loss
+
+
+def _weighed_loss(model: Any, options: Options, batch: tuple[Any, ...], training: bool) -> Any:
+    """Sum over a batch's windows of weight times loss."""
+    import tensorflow as tf
+
+    rows, counters, label, family, weight = batch
+    heads = model([rows, counters], training=training)
+    loss = tf.nn.sigmoid_cross_entropy_with_logits(label, heads["logit"][:, 0])
+    told = tf.cast((family >= 0) & (label > 0), tf.float32) * options.family_weight
+    loss += told * tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(family, 0), heads["family"])
+    return tf.reduce_sum(weight * loss)
+
+
+def _drop_rows(rows: Any, rate: float, seed: Any) -> Any:
+    """Zero whole rows of (B, N, F) at random; the newest, which the window is about, stays."""
+    import tensorflow as tf
+
+    if not rate or rows.shape[1] == 1:
+        return rows
+    chance = tf.random.stateless_uniform([rows.shape[0], rows.shape[1] - 1, 1], seed)
+    kept = tf.cast(chance >= rate, tf.float32)
+    return rows * tf.concat([kept, tf.ones_like(rows[:, :1, :1])], axis=1)
 
 
 def _batches(
     data: Arrays, options: Options, shuffler: np.random.Generator | None = None
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches of one shape: the last is filled up with windows of weight 0."""
+    """Batches of one shape, for which a function compiles once: the last is filled up with weight 0."""
     order = np.arange(len(data)) if shuffler is None else shuffler.permutation(len(data))
     for start in range(0, len(order), options.batch_size):
         index = order[start : start + options.batch_size]
