@@ -56,10 +56,10 @@ class Columns:
             _signed_log1p(high)
         span = high - low
         span[span <= 0] = np.inf  # one value alone: 0 whatever comes
+        np.maximum(table, low, out=table)
+        np.minimum(table, high, out=table)
         np.subtract(table, low, out=table)
         np.divide(table, span, out=table)
-        np.maximum(table, np.float32(0), out=table)
-        np.minimum(table, np.float32(1), out=table)
 
     def to_json(self) -> dict[str, Any]:
         return {"low": self.low.tolist(), "high": self.high.tolist()}
