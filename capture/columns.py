@@ -203,6 +203,8 @@ def feature_matrix(records: np.ndarray) -> npt.NDArray[np.float64]:
     """The 81 features of FLOW_DTYPE records as a (n, 81) float64 view, writable, no copy."""
     if records.dtype != FLOW_DTYPE or records.ndim != 1:
         raise TypeError("one-dimensional array of FLOW_DTYPE wanted")
+    if len(records) == 0:
+        return np.zeros((0, len(FEATURES)))
     return np.ndarray(
         shape=(len(records), len(FEATURES)),
         dtype=np.float64,

@@ -1,0 +1,169 @@
+"""ids-train: the offline trainer's commands."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import BundleError, TrainingError
+
+DEFAULT_EPOCHS = 8
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 done, 1 the data cannot be read, 2 wrong use or a missing package."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except ModuleNotFoundError as error:
+        print(f"ids-train: {error.name} is missing: pip install 'ids-daemon[train]'", file=sys.stderr)
+        return 2
+    except (TrainingError, BundleError, OSError) as error:
+        print(f"ids-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ids-train: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ids-train", description="Train the model of ids-daemon.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    fit = commands.add_parser(
+        "fit",
+        help="fit a bundle from flow records and labels",
+        description="Fit a bundle from the flow records of labelled captures.  For every capture PATH of the"
+        " label file the records are read from RECORDS/PATH.parquet, as written by"
+        " `ids-daemon flows CAPTURE --records FILE.parquet`.  The threshold comes from captures"
+        " whose origin the scoring network has not seen.",
+    )
+    fit.add_argument("--records", type=Path, required=True, help="folder of flow records")
+    fit.add_argument(
+        "--labels", type=Path, required=True, help="JSONL: path, kind, origin, family, attackers, ..."
+    )
+    fit.add_argument("--out", type=Path, required=True, help="folder of the bundle; replaced when it is one")
+    fit.add_argument(
+        "--meter", default="native", choices=("native", "cicflowmeter"), help="what metered the records"
+    )
+    fit.add_argument("--name", help="name of the bundle (default: that of the folder)")
+    fit.add_argument(
+        "--share", type=float, default=0.015, help="benign captures that may alarm (default 0.015)"
+    )
+    fit.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS)
+    fit.add_argument("--seed", type=int, default=1)
+    fit.add_argument("--folds", type=int, default=5)
+    fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
+    fit.set_defaults(run=_fit)
+    return parser
+
+
+def _fit(args: argparse.Namespace) -> None:
+    import tensorflow  # noqa: F401  (said now rather than after an hour)
+
+    from models.bundle import save_bundle
+    from models.evidence import FAMILIES
+    from models.training.convert import convert
+    from models.training.dataset import CaptureWindows, collect
+    from models.training.fitting import (
+        Predictor,
+        assign_folds,
+        decisions,
+        fit_model,
+        network_spec,
+        threshold_for,
+    )
+    from models.training.labels import labels_hash, read_labels
+    from models.training.network_fit import Options
+
+    labels = read_labels(args.labels)
+    captures: list[CaptureWindows] = []
+    reader = RecordReader(args.records)
+    collector = collect(_progress(labels, "windows"), reader.read, captures.append, args.seed)
+    print(
+        f"{collector.windows} windows of {len(collector.labels)} captures; {len(reader.missing)} without records"
+    )
+    spec, options = network_spec(), Options(seed=args.seed, epochs=args.epochs)
+    folds = assign_folds(collector.labels, args.folds, args.seed)
+    attack = np.array([label.attack for label in collector.labels])
+    highest = np.full(len(captures), -np.inf)
+    for fold in range(args.folds):
+        print(f"fold {fold + 1} of {args.folds}")
+        model = fit_model(collector, folds != fold, spec, options, print)
+        predict = Predictor(model)
+        for i in np.flatnonzero((folds == fold) & ~attack):
+            logits, families = predict(captures[i].windows)
+            highest[i] = decisions(captures[i], model.calibration(0.0), logits, families).max()
+    threshold = threshold_for(highest[~attack], args.share)
+    print(f"threshold {threshold:.4f}: {args.share:.1%} of {(~attack).sum()} benign captures out of training")
+    print("all captures")
+    model = fit_model(collector, np.ones(len(captures), bool), spec, options, print)
+    save_bundle(
+        args.out,
+        name=args.name or args.out.name,
+        meter=args.meter,
+        spec=model.spec,
+        scaling=model.scaling,
+        calibration=model.calibration(threshold),
+        families=FAMILIES,
+        weights=model.weights,
+        tflite=convert(model.spec, model.weights),
+        training={
+            "labels_sha256": labels_hash(args.labels),
+            "records_sha256": reader.digest(),
+            "captures": len(captures),
+            "windows": collector.windows,
+            "seed": args.seed,
+            "epochs": args.epochs,
+            "folds": args.folds,
+        },
+        metrics={
+            "benign_share_allowed": args.share,
+            "loss": [round(entry["loss"], 6) for entry in model.history],
+        },
+        created=args.created or dt.date.today().isoformat(),
+    )
+    print(f"wrote {args.out}")
+
+
+class RecordReader:
+    """Flow records of captures from a folder of Parquet files."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise TrainingError(
+                f"{folder}: no such folder; make it with `ids-daemon flows CAPTURE --records`"
+            )
+        self._folder = folder
+        self._hash = hashlib.sha256()
+        self.missing: list[str] = []
+
+    def read(self, label: Any) -> np.ndarray:
+        """The records of a capture; an empty array where there is no file, counted in `missing`."""
+        from models.training.records import read_records
+
+        path = self._folder / f"{label.path}.parquet"
+        if not path.exists():
+            self.missing.append(label.path)
+        records = read_records(path)
+        self._hash.update(label.path.encode() + b"\0" + records.tobytes())
+        return records
+
+    def digest(self) -> str:
+        """SHA-256 over the paths and records read so far, in order."""
+        return self._hash.hexdigest()
+
+
+def _progress(items: Sequence[Any], what: str) -> Any:
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description=what, console=Console(stderr=True), disable=not sys.stderr.isatty())

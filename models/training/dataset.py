@@ -1,0 +1,187 @@
+"""Labelled flow records to windows: the training data, made by the daemon's own `Windows`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import TrainingError
+from models.evidence import FAMILIES, ROLES, RULES, CounterRule
+from models.scaling import Scaling
+from models.training.labels import CaptureLabel
+from models.training.network_fit import Arrays
+from models.window_columns import COUNTER_NAMES
+from models.windows import WindowBatch, Windows
+
+BENIGN, ATTACK, UNCLEAR = 0, 1, -1
+
+#: Windows of one capture and class that are trained on at most: no long capture rules.
+A_CAPTURE = 60
+
+#: From so many windows on a capture has its full weight; a shorter one less, by the square root.
+_FULL = 20
+
+_NEWEST = 4  # an attack flow among the newest four rows ...
+_SHARE = 0.25  # ... or among a quarter of all makes a window one of attack
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureWindows:
+    """All windows of one capture, in order."""
+
+    label: CaptureLabel
+    windows: WindowBatch
+    truth: npt.NDArray[np.int8]  #: (B,) BENIGN, ATTACK or UNCLEAR
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """W windows drawn from captures, raw."""
+
+    rows: npt.NDArray[np.float32]  #: (W, N, F)
+    counters: npt.NDArray[np.float32]  #: (W, C)
+    truth: npt.NDArray[np.int8]  #: (W,) BENIGN or ATTACK
+    capture: npt.NDArray[np.int64]  #: (W,) index into `labels`
+    labels: Sequence[CaptureLabel]
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def of(self, captures: npt.NDArray[np.bool_]) -> TrainingSet:
+        """Only windows of the chosen captures, a mask over `labels`."""
+        kept = captures[self.capture]
+        return TrainingSet(
+            self.rows[kept], self.counters[kept], self.truth[kept], self.capture[kept], self.labels
+        )
+
+    def arrays(self, scaling: Scaling) -> Arrays:
+        """Scaled, with the weights of `weights` and the families of the labels."""
+        attack = self.truth == ATTACK
+        families = np.array([_family_index(label) for label in self.labels], np.int32)
+        return Arrays(
+            rows=scaling.transform_rows(self.rows),
+            counters=scaling.transform_counters(self.counters),
+            label=attack.astype(np.float32),
+            family=np.where(attack, families[self.capture], -1).astype(np.int32),
+            weight=weights(self).astype(np.float32),
+        )
+
+
+def capture_windows(label: CaptureLabel, records: np.ndarray) -> CaptureWindows | None:
+    """The windows of a capture with their truth; None when no record makes one."""
+    batches = list(Windows().push(records))
+    if not batches:
+        return None
+    windows = WindowBatch(
+        **{f.name: np.concatenate([getattr(b, f.name) for b in batches]) for f in fields(WindowBatch)}
+    )
+    return CaptureWindows(label, windows, _truth(label, windows, records))
+
+
+def _truth(label: CaptureLabel, windows: WindowBatch, records: np.ndarray) -> npt.NDArray[np.int8]:
+    attacking = np.unique(records["flow_id"][label.attack_flows(records)])
+    attacks = np.isin(windows.flows, attacking) & (windows.flows != 0)
+    share = attacks.sum(axis=1) / np.maximum(1, windows.n_rows)
+    clear = attacks[:, -_NEWEST:].any(axis=1) | (share >= _SHARE)
+    return np.where(clear, ATTACK, np.where(attacks.any(axis=1), UNCLEAR, BENIGN)).astype(np.int8)
+
+
+class Collector:
+    """Takes captures one by one; keeps a draw of their windows and what calibration needs.
+
+    seed: of the draw; a capture's draw does not depend on the other captures.
+    """
+
+    def __init__(self, seed: int = 1, limit: int = A_CAPTURE, rules: Sequence[CounterRule] = RULES) -> None:
+        self._seed, self._limit, self._rules = seed, limit, rules
+        self.labels: list[CaptureLabel] = []
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._maxima: list[list[float]] = []
+        self.windows = 0
+
+    def add(self, capture: CaptureWindows) -> None:
+        number = len(self.labels)
+        self.labels.append(capture.label)
+        self._maxima.append(highest(capture.windows, self._rules))
+        self.windows += len(capture.windows)
+        random = np.random.default_rng([self._seed, len(capture.windows), *capture.label.path.encode()])
+        for truth in (BENIGN, ATTACK):
+            index = np.flatnonzero(capture.truth == truth)
+            if len(index) > self._limit:
+                index = np.sort(random.choice(index, self._limit, replace=False))
+            if len(index):
+                w = capture.windows
+                self._parts.append(
+                    (w.rows[index], w.counters[index], capture.truth[index], np.full(len(index), number))
+                )
+
+    def training_set(self) -> TrainingSet:
+        if not self._parts:
+            raise TrainingError("no window in any capture: are these the records of the labelled captures?")
+        columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+        return TrainingSet(columns[0], columns[1], columns[2], columns[3].astype(np.int64), self.labels)
+
+    def maxima(self, captures: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.float64]]:
+        """Highest value of every rule's counter in each of the chosen captures."""
+        table = np.array(self._maxima)[captures]
+        return {rule.name: table[:, i] for i, rule in enumerate(self._rules)}
+
+
+def highest(windows: WindowBatch, rules: Sequence[CounterRule]) -> list[float]:
+    """The highest value of each rule's counter on the streams that the rule looks at."""
+    values = []
+    for rule in rules:
+        column = windows.counters[:, COUNTER_NAMES.index(rule.name)]
+        if rule.role is not None:
+            column = column[windows.role == ROLES.index(rule.role)]
+        values.append(float(column.max(initial=0.0)))
+    return values
+
+
+def weights(data: TrainingSet) -> npt.NDArray[np.float64]:
+    """Weight of each window: classes equal, origins equal in a class, captures equal in an origin.
+
+    A capture of few windows, and so an origin of one such capture, weighs less.
+    """
+    result = np.zeros(len(data))
+    for truth in (BENIGN, ATTACK):
+        chosen = data.truth == truth
+        captures, counts = np.unique(data.capture[chosen], return_counts=True)
+        damped = np.minimum(1.0, np.sqrt(counts / _FULL))
+        origins: dict[str, float] = {}
+        for capture, share in zip(captures, damped, strict=True):
+            origin = data.labels[capture].origin
+            origins[origin] = origins.get(origin, 0.0) + float(share)
+        of_window = np.zeros(len(data.labels))
+        for capture, count, share in zip(captures, counts, damped, strict=True):
+            total = origins[data.labels[capture].origin]
+            of_window[capture] = min(1.0, np.sqrt(total)) * share / total / count
+        result[chosen] = of_window[data.capture[chosen]]
+        if chosen.any():
+            result[chosen] *= len(data) / 2 / result[chosen].sum()
+    return result
+
+
+def collect(
+    labels: Iterable[CaptureLabel],
+    read: Callable[[CaptureLabel], np.ndarray],
+    each: Callable[[CaptureWindows], None] = lambda capture: None,
+    seed: int = 1,
+) -> Collector:
+    """Read the records of every labelled capture and draw its windows; `each` sees all of them."""
+    collector = Collector(seed)
+    for label in labels:
+        capture = capture_windows(label, read(label))
+        if capture is not None:
+            collector.add(capture)
+            each(capture)
+    return collector
+
+
+def _family_index(label: CaptureLabel) -> int:
+    if not label.attack or label.family is None:
+        return -1
+    return FAMILIES.index(label.family) if label.family in FAMILIES else FAMILIES.index("other")

@@ -1,0 +1,153 @@
+"""From labelled windows to a model, and honest thresholds: every origin scored by a model without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.evidence import FAMILIES, HostEvidence, calibrate
+from models.network import NetworkSpec, Weights, arrays_to_weights, build
+from models.scaling import Scaling
+from models.training.dataset import CaptureWindows, Collector
+from models.training.labels import CaptureLabel
+from models.training.network_fit import Options, fit_network
+from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
+from models.windows import WindowBatch, Windows
+
+#: How evidence is added up, see models.evidence; chosen on captures out of training.
+TARGET_CAP = 0.0
+COUNTER_WEIGHT = 2.0
+AVERAGE = 0.3
+
+_BATCH = 1024
+
+Captures = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """All that scores a window."""
+
+    spec: NetworkSpec
+    scaling: Scaling
+    weights: Weights
+    counters: list[dict[str, Any]]  #: calibration, see models.evidence.calibrate
+    history: list[dict[str, float]]
+
+    def calibration(self, threshold: float) -> dict[str, Any]:
+        """What a bundle's calibration.json holds."""
+        return evidence_rule(self.counters, threshold)
+
+
+def evidence_rule(
+    counters: list[dict[str, Any]], threshold: float, weight: float = COUNTER_WEIGHT
+) -> dict[str, Any]:
+    """The calibration that HostEvidence reads."""
+    return {
+        "threshold": threshold,
+        "target_cap": TARGET_CAP,
+        "counter_weight": weight,
+        "average": AVERAGE,
+        "counters": counters,
+    }
+
+
+def network_spec(**sizes: Any) -> NetworkSpec:
+    """The network for this version's windows; sizes as in NetworkSpec."""
+    return NetworkSpec(
+        window=WINDOW,
+        row_features=len(ROW_NAMES),
+        counters=len(COUNTER_NAMES),
+        families=len(FAMILIES),
+        **sizes,
+    )
+
+
+def fit_model(
+    collector: Collector,
+    captures: Captures,
+    spec: NetworkSpec,
+    options: Options,
+    log: Callable[[str], None] = lambda text: None,
+) -> Model:
+    """Fit scaling, network and counters on the chosen captures (a mask over collector.labels)."""
+    data = collector.training_set().of(captures)
+    scaling = Scaling.fit(data.rows, data.counters, ROW_NAMES.index("present"))
+    result = fit_network(spec, data.arrays(scaling), None, options, log)
+    benign = captures & np.array([not label.attack for label in collector.labels])
+    return Model(spec, scaling, result.weights, calibrate(collector.maxima(benign)), result.history)
+
+
+class Predictor:
+    """A model's network in Keras, for many windows at once."""
+
+    def __init__(self, model: Model) -> None:
+        import tensorflow as tf
+
+        network = build(model.spec, unroll=True)
+        arrays_to_weights(network, model.weights)
+        self._scaling = model.scaling
+        self._forward = tf.function(lambda rows, counters: network([rows, counters], training=False))
+
+    def __call__(self, windows: WindowBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (B,) and family probabilities (B, K)."""
+        logits, families = [], []
+        for start in range(0, len(windows), _BATCH):
+            rows = self._scaling.transform_rows(windows.rows[start : start + _BATCH])
+            counters = self._scaling.transform_counters(windows.counters[start : start + _BATCH])
+            count = len(rows)
+            rows, counters = _filled(rows), _filled(counters)
+            heads = self._forward(rows, counters)
+            logits.append(np.asarray(heads["logit"])[:count, 0])
+            families.append(_softmax(np.asarray(heads["family"])[:count]))
+        return np.concatenate(logits), np.concatenate(families)
+
+
+def _filled(values: np.ndarray) -> np.ndarray:
+    """Filled up with zeros to the batch, so that the function compiles once."""
+    return np.concatenate([values, np.zeros((_BATCH - len(values), *values.shape[1:]), values.dtype)])
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def decisions(
+    capture: CaptureWindows, rule: dict[str, Any], logits: np.ndarray, families: np.ndarray
+) -> npt.NDArray[np.float64]:
+    """What decides at each window of a capture, as the daemon would compute it."""
+    evidence = HostEvidence(rule, capacity=_STREAMS)
+    return evidence.decide(capture.windows, logits, families)[0]
+
+
+_STREAMS = Windows(home_hosts=512, foreign_hosts=512).capacity
+
+
+def assign_folds(labels: Sequence[CaptureLabel], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """A fold for each capture: all captures of an origin in one, folds alike in attacks and benign."""
+    origins = sorted({label.origin for label in labels})
+    attacks = {o: sum(x.origin == o and x.attack and x.in_scope for x in labels) for o in origins}
+    benign = {o: sum(x.origin == o and not x.attack for x in labels) for o in origins}
+    random = np.random.default_rng(seed)
+    order = sorted(random.permutation(origins), key=lambda o: -(5 * attacks[o] + benign[o]))
+    attack_share = max(1, sum(attacks.values())) / folds
+    benign_share = max(1, sum(benign.values())) / folds
+    filled = np.zeros((folds, 2))
+    of_origin = {}
+    for origin in order:
+        would = filled + [attacks[origin] / attack_share, benign[origin] / benign_share]
+        chosen = int(np.argmin(would.max(axis=1) + would.sum(axis=1)))
+        filled[chosen] = would[chosen]
+        of_origin[origin] = chosen
+    return np.array([of_origin[label.origin] for label in labels], np.int64)
+
+
+def threshold_for(benign_maxima: npt.NDArray[np.float64], share: float) -> float:
+    """The lowest threshold that at most `share` of the benign captures exceed."""
+    allowed = int(share * len(benign_maxima))
+    return float(np.sort(benign_maxima)[::-1][min(allowed, len(benign_maxima) - 1)])
