@@ -1,0 +1,189 @@
+"""The files of a bundle, in a folder or a zip, read with bounds; arrays and JSON as bytes.
+
+Nothing is ever unpacked to disk, and no reader here runs code from a file: arrays are taken from
+their headers and raw bytes, never by pickle.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import BundleError
+
+MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 1 << 20
+FILE_LIMIT = 64 << 20
+ARCHIVE_LIMIT = 4 * FILE_LIMIT  #: a zip
+WEIGHTS_LIMIT = 256 << 20  #: bytes of all arrays together, once decompressed
+
+AGAIN = "take the bundle from its source again"
+
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
+
+
+class BundleFiles(Protocol):
+    """Where the files of a bundle lie; names use `/` and are below the bundle's top."""
+
+    def read(self, name: str, limit: int = FILE_LIMIT) -> bytes:
+        """A whole file; BundleError when it is missing, no plain file, or longer than `limit`."""
+        ...
+
+
+def open_files(path: Path) -> BundleFiles:
+    """The files of the bundle at `path`; BundleError when there is none."""
+    if path.is_dir():
+        if not (path / MANIFEST).is_file():
+            raise BundleError(f"{path}: not a bundle, it has no {MANIFEST}: check the path")
+        return FolderFiles(path)
+    if path.is_file():
+        return ZipFiles(path)
+    raise BundleError(f"{path}: no such bundle: check the path")
+
+
+class FolderFiles:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, name: str, limit: int = FILE_LIMIT) -> bytes:
+        path = self._path / name
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise BundleError(f"{path}: not a plain file: {AGAIN}")
+            with path.open("rb") as file:
+                data = file.read(limit + 1)
+        except FileNotFoundError:
+            raise BundleError(f"{path}: missing: {AGAIN}") from None
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+        return _bounded(data, limit, str(path))
+
+
+class ZipFiles:
+    """A zip of a bundle's files, or of one folder that holds them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            if path.stat().st_size > ARCHIVE_LIMIT:
+                raise BundleError(
+                    f"{path}: longer than {ARCHIVE_LIMIT >> 20} MiB, no bundle is: check the path"
+                )
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+            raise BundleError(f"{path}: not a bundle, neither a folder nor a zip: check the path") from None
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+        tops = [n.removesuffix(MANIFEST) for n in names if n.endswith(MANIFEST) and n.count("/") <= 1]
+        if len(tops) != 1 or tops[0] not in ("", tops[0].strip("/") + "/"):
+            raise BundleError(f"{path}: not a bundle, it has no {MANIFEST}: check the path")
+        self._top = tops[0]
+
+    def read(self, name: str, limit: int = FILE_LIMIT) -> bytes:
+        where = f"{self._path}:{name}"
+        try:
+            with zipfile.ZipFile(self._path) as archive, archive.open(self._top + name) as file:
+                data = file.read(limit + 1)
+        except KeyError:
+            raise BundleError(f"{where}: missing: {AGAIN}") from None
+        # RuntimeError: encrypted; NotImplementedError: a compression that is not known here
+        except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, zlib.error) as error:
+            raise BundleError(f"{where}: cannot be read ({error}): {AGAIN}") from None
+        return _bounded(data, limit, where)
+
+
+def _bounded(data: bytes, limit: int, where: str) -> bytes:
+    if len(data) > limit:
+        raise BundleError(f"{where}: longer than {limit >> 20} MiB, no such file is: check the path")
+    return data
+
+
+def json_bytes(data: object, what: str) -> bytes:
+    """The same bytes for equal data; BundleError for what JSON cannot hold."""
+    try:
+        text = json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+        return text.encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{what}: cannot be written as JSON: {error}") from None
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """The object that a JSON file holds; BundleError for anything else."""
+    try:
+        value = json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise BundleError(f"{where}: no valid JSON ({reason}): {AGAIN}") from None
+    if not isinstance(value, dict):
+        raise BundleError(f"{where}: no JSON object: {AGAIN}")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def arrays_bytes(arrays: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
+    """Arrays by name as an npz of float32, the same bytes for equal arrays."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            array = np.ascontiguousarray(arrays[name], "<f4")
+            np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            archive.writestr(entry, member.getvalue())
+    return out.getvalue()
+
+
+def parse_arrays(data: bytes, where: str) -> dict[str, npt.NDArray[np.float32]]:
+    """The float32 arrays of an npz; BundleError for any other content."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > WEIGHTS_LIMIT:
+                raise BundleError(f"{where}: more than {WEIGHTS_LIMIT >> 20} MiB of weights: check the path")
+            return {e.filename.removesuffix(".npy"): _array(archive.read(e), e.filename) for e in entries}
+    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, zlib.error) as error:
+        raise BundleError(f"{where}: no plain arrays ({error}): {AGAIN}") from None
+
+
+def _array(member: bytes, name: str) -> npt.NDArray[np.float32]:
+    """One npy file; the size that its header claims is held against what is there."""
+    file = io.BytesIO(member)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{name} is of another npy version")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype != np.dtype("<f4") or fortran:
+        raise ValueError(f"{name} is not float32 in C order")
+    body = member[file.tell() :]
+    if math.prod(shape) * dtype.itemsize != len(body):
+        raise ValueError(f"{name} is cut or longer than its shape {shape}")
+    array = np.frombuffer(body, dtype).reshape(shape).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds a number that is not finite")
+    return array
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files below a new folder and have them on the disk when it returns."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
