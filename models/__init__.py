@@ -1,4 +1,4 @@
-"""Flow records to windows to scores: the face of the package.
+"""Flow records to windows to scores to evidence about hosts: the face of the package.
 
 Names are resolved on first use, so that `import models` loads neither numba nor LiteRT.
 """
@@ -13,12 +13,14 @@ _FACE = {
     "BundleError": "models.errors",
     "Detector": "models.detector",
     "Finding": "models.evidence",
+    "HOME_NETWORKS": "models.windows",
     "HostEvidence": "models.evidence",
     "RuntimeUnavailable": "models.errors",
     "Scorer": "models.scorer",
     "WindowBatch": "models.windows",
     "Windows": "models.windows",
     "load_bundle": "models.bundle",
+    "save_bundle": "models.bundle",
 }
 
 __all__ = sorted(_FACE)

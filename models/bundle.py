@@ -90,11 +90,11 @@ class Bundle:
     name: str
     path: Path
     meter: str  #: whose flow records it reads
-    manifest: dict[str, Any]
+    manifest: dict[str, Any] = field(repr=False)
     families: tuple[str, ...]  #: of the family head, in order
     spec: NetworkSpec
-    scaling: Scaling
-    calibration: dict[str, Any]  #: read by models.evidence
+    scaling: Scaling = field(repr=False)
+    calibration: dict[str, Any] = field(repr=False)  #: read by models.evidence
     tflite: bytes = field(repr=False)
     weights_file: bytes = field(repr=False)
 
