@@ -33,15 +33,16 @@ class NetworkSpec:
     counters: int  #: C, also given as input where counters_in is false, then unused
     families: int  #: K, classes of the family head
     counters_in: bool = True  #: False: the network on rows alone
-    filters: int = 64
+    filters: int = 48
     kernel: int = 3  #: rows a filter sees
     pooling: int = 2  #: rows that become one; 1: none
-    lstm: int = 64
-    counter_units: int = 32  #: of the layer that the counters go through
-    dense: int = 64
-    dropout: float = 0.3  #: of units, before and after the dense layer
-    row_dropout: float = 0.1  #: of whole rows but the newest, while fitting
-    l2: float = 1e-5  #: of the kernels
+    lstm: int = 48
+    counter_units: int = 48  #: of the layer that the counters go through
+    dense: int = 48
+    dropout: float = 0.5  #: of units, before and after the dense layer
+    row_dropout: float = 0.2  #: of whole rows but the newest, while fitting
+    noise: float = 0.05  #: deviation of Gaussian noise on the scaled inputs, while fitting
+    l2: float = 1e-4  #: of the kernels
 
     def __post_init__(self) -> None:
         for name in ("window", "row_features", "counters", "filters", "kernel", "pooling", "lstm",
@@ -55,7 +56,7 @@ class NetworkSpec:
             raise ValueError(f"pooling {self.pooling} is longer than the window of {self.window} rows")
         if type(self.counters_in) is not bool:
             raise ValueError(f"counters_in is {self.counters_in!r}: true or false wanted")
-        for name, below in (("dropout", 1.0), ("row_dropout", 1.0), ("l2", 1e6)):
+        for name, below in (("dropout", 1.0), ("row_dropout", 1.0), ("noise", 1e6), ("l2", 1e6)):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 <= value < below:
                 raise ValueError(f"{name} is {value!r}: a number from 0 to less than {below:g} wanted")

@@ -63,8 +63,9 @@ def fit_network(
 
     The loss is binary cross-entropy from logits plus, for attacks of a known family,
     `family_weight` times that head's cross-entropy, each window by its weight.  While fitting,
-    whole rows but the newest are zeroed at random (`spec.row_dropout`).  The weights returned
-    are means over the last steps, which steadies them from seed to seed.
+    whole rows but the newest are zeroed at random (`spec.row_dropout`) and inputs get noise
+    (`spec.noise`).  The weights returned are means over the last steps, which steadies them from
+    seed to seed.
 
     Seeds are fixed and operations deterministic: the same data and options give the same
     weights, bit by bit, on one machine type.  Raises TrainingError for data that fits no network.
@@ -122,11 +123,13 @@ class _Machine:
         per_batch = 1.0 / (mean_weight * options.batch_size)
 
         @tf.function
-        def step(rows: Any, *others: Any) -> Any:
+        def step(rows: Any, counters: Any, *others: Any) -> Any:
             done = optimizer.iterations + 0
-            rows = _drop_rows(rows, spec.row_dropout, [options.seed, tf.cast(done, tf.int32)])
+            seed = [options.seed, tf.cast(done, tf.int32)]
+            rows, counters = _add_noise(rows, counters, spec.noise, seed)
+            rows = _drop_rows(rows, spec.row_dropout, seed)
             with tf.GradientTape() as tape:
-                loss = _weighed_loss(network, options, (rows, *others), training=True) * per_batch
+                loss = _weighed_loss(network, options, (rows, counters, *others), training=True) * per_batch
                 total = tf.add_n([loss, *network.losses])
             optimizer.apply(tape.gradient(total, [v.value for v in fitted]), fitted)
             # The fresh weights are soon forgotten: the mean goes over a tenth of the steps at most.
@@ -153,6 +156,19 @@ def _weighed_loss(model: Any, options: Options, batch: tuple[Any, ...], training
     told = tf.cast((family >= 0) & (label > 0), tf.float32) * options.family_weight
     loss += told * tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(family, 0), heads["family"])
     return tf.reduce_sum(weight * loss)
+
+
+def _add_noise(rows: Any, counters: Any, deviation: float, seed: list[Any]) -> tuple[Any, Any]:
+    """Gaussian noise on real rows and counters; padding stays 0."""
+    import tensorflow as tf
+
+    if not deviation:
+        return rows, counters
+    real = tf.cast(tf.reduce_any(rows != 0, axis=2, keepdims=True), tf.float32)
+    rows += real * tf.random.stateless_normal(rows.shape, [seed[0] + 1, seed[1]], stddev=deviation)
+    return rows, counters + tf.random.stateless_normal(
+        counters.shape, [seed[0] + 2, seed[1]], stddev=deviation
+    )
 
 
 def _drop_rows(rows: Any, rate: float, seed: Any) -> Any:

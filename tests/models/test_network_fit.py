@@ -15,7 +15,7 @@ tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip ins
 
 SPEC = NetworkSpec(
     window=4, row_features=3, counters=2, families=2, filters=8, lstm=8, counter_units=4, dense=8,
-    dropout=0.1, row_dropout=0.1,
+    dropout=0.1, row_dropout=0.1, noise=0.01,
 )  # fmt: skip
 QUICK = Options(epochs=2, batch_size=64)
 
@@ -112,6 +112,23 @@ def test_without_averaging_weights_are_those_of_the_last_step() -> None:
     results = [fit_network(SPEC, data(300), None, replace(QUICK, averaging=a)) for a in (0.0, 0.99)]
     assert results[0].history == results[1].history  # the averaged twin has no part in the fit
     assert (results[0].weights["conv.kernel"] != results[1].weights["conv.kernel"]).any()
+
+
+def test_noise_is_another_each_step_and_leaves_padding_alone() -> None:
+    from models.training.network_fit import _add_noise
+
+    rows = np.full((300, 4, 3), 0.5, np.float32)
+    rows[:, 0] = 0
+    counters = np.full((300, 2), 0.5, np.float32)
+    drawn = [[np.asarray(v) for v in _add_noise(rows, counters, 0.1, [1, step])] for step in (0, 0, 1)]
+    for first, again, other in zip(*drawn):
+        assert (first == again).all()
+        assert (first != other).any()
+    assert (drawn[0][0][:, 0] == 0).all()
+    for noisy in (drawn[0][0][:, 1:], drawn[0][1]):
+        assert noisy.mean() == pytest.approx(0.5, abs=0.02)
+        assert noisy.std() == pytest.approx(0.1, rel=0.1)
+    assert _add_noise(rows, counters, 0.0, [1, 0])[0] is rows
 
 
 def test_row_dropout_spares_the_newest_row() -> None:
