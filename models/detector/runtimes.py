@@ -88,6 +88,8 @@ def _need_tensorflow(device: Device) -> None:
 
 
 def _tensorflow_sees_gpu() -> bool:
-    import tensorflow
-
+    try:
+        import tensorflow
+    except ImportError:  # installed, but broken: as good as without
+        return False
     return bool(tensorflow.config.list_physical_devices("GPU"))
