@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -108,12 +109,12 @@ class Windows:
         free[0, : 2 * foreign_hosts] = np.arange(total - 1, 2 * home_hosts - 1, -1)
         free[1, : 2 * home_hosts] = np.arange(2 * home_hosts - 1, -1, -1)
         self._state = _State(
-            streams=np.zeros(total, k.STREAM_DTYPE),
+            streams=_structured(np.zeros(total, k.STREAM_DTYPE)),
             rows=np.zeros((total, WINDOW, len(ROW_NAMES)), np.float32),
-            meta=np.zeros((total, WINDOW), k.ROW_META_DTYPE),
-            pairs=np.zeros((total, _PAIRS), k.PAIR_DTYPE),
-            peers=np.zeros((total, _PEERS), k.SIDE_DTYPE),
-            ports=np.zeros((total, _PORTS), k.SIDE_DTYPE),
+            meta=_structured(np.zeros((total, WINDOW), k.ROW_META_DTYPE)),
+            pairs=_structured(np.zeros((total, _PAIRS), k.PAIR_DTYPE)),
+            peers=_structured(np.zeros((total, _PEERS), k.SIDE_DTYPE)),
+            ports=_structured(np.zeros((total, _PORTS), k.SIDE_DTYPE)),
             slots=np.full(1 << (2 * total - 1).bit_length(), -1, np.int32),
             ends=np.full((2, 2, 2), -1, np.int32),
             free=free,
@@ -130,10 +131,11 @@ class Windows:
         """Take FLOW_DTYPE records in emission order; yields the windows they make due."""
         if records.dtype != FLOW_DTYPE:
             raise TypeError("array of FLOW_DTYPE wanted")
-        identity, features = identity_view(records), feature_matrix(records)
+        identity, features = _structured(identity_view(records)), feature_matrix(records)
         first = 0
         while first < len(records):
-            first, written = k.push(self._state, identity, features, first, self._out)
+            with np.errstate(over="ignore"):  # un-jitted, hashing warns where it wraps around
+                first, written = k.push(self._state, identity, features, first, self._out)
             if written:
                 yield self._out.batch(written)
 
@@ -173,6 +175,11 @@ class _Out(NamedTuple):
 
     def batch(self, n: int) -> WindowBatch:
         return WindowBatch(**{name: array[:n].copy() for name, array in self._asdict().items()})
+
+
+def _structured(array: np.ndarray) -> np.ndarray:
+    """Fields as attributes, as the kernels write them: numba's own way, a recarray's un-jitted."""
+    return array.view(np.recarray) if numba.config.DISABLE_JIT else array
 
 
 def _networks(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
