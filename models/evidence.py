@@ -127,28 +127,36 @@ class CounterEvidence:
             self._captures.append(int(entry["captures"]))
         self._families = np.array([FAMILIES.index(rule.family) for rule in self._rules], np.int64)
 
-    def rarities(self, batch: WindowBatch) -> Floats:
-        """(B, rules): -log10 of the share of benign captures that reach each value."""
-        result = np.zeros((len(batch), len(self._rules)))
+    def rarities(self, counters: npt.NDArray[np.float32]) -> Floats:
+        """(B, rules): -log10 of the share of benign captures that reach each value.
+
+        counters: (B, C) raw, columns COUNTER_NAMES.
+        """
+        result = np.zeros((len(counters), len(self._rules)))
+        is_actor = counters[:, COUNTER_NAMES.index("is_actor")] > 0
         for i, rule in enumerate(self._rules):
-            values = batch.counters[:, self._columns[i]].astype(np.float64)
+            values = counters[:, self._columns[i]].astype(np.float64)
             result[:, i] = rarity(values, self._tails[i], self._captures[i])
             if rule.role is not None:
-                result[batch.role != ROLES.index(rule.role), i] = 0.0
+                result[is_actor != (rule.role == "actor"), i] = 0.0
         return result
+
+    def scores(self, counters: npt.NDArray[np.float32]) -> Floats:
+        """(B,): the weight times the most unusual counter of each window."""
+        return self._weight * self.rarities(counters).max(axis=1, initial=0.0)
 
     def weigh(self, batch: WindowBatch, logits: Floats, families: Floats) -> Terms:
         if not self._rules:
             none = np.zeros(len(batch))
             return Terms(none, none.astype(np.int64), none)
-        rarities = self.rarities(batch)
+        rarities = self.rarities(batch.counters)
         best = rarities.argmax(axis=1)
         highest = rarities[np.arange(len(best)), best]
         return Terms(self._weight * highest, self._families[best], np.where(highest > 0, 1.0, 0.0))
 
     def say(self, batch: WindowBatch, logits: Floats, i: int) -> list[tuple[float, str]]:
         said = []
-        one = self.rarities(batch)[i]
+        one = self.rarities(batch.counters[i : i + 1])[0]
         for k in np.argsort(-one, kind="stable"):
             if one[k] < _TOLD_FROM:
                 break

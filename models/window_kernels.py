@@ -147,7 +147,7 @@ ROW_META_DTYPE = np.dtype(
     [
         ("flow_id", np.uint64),
         ("pair", np.uint64),
-        ("time_ns", np.int64),  # when it first appeared
+        ("failed_ns", np.int64),  # when its failure was counted
         ("peer_hi", np.uint64),
         ("peer_lo", np.uint64),
         ("failed", np.uint8),
@@ -230,7 +230,8 @@ def is_multicast(hi, lo):
     """Multicast, limited broadcast or no address at all: nobody who could answer."""
     if hi == 0 and lo >> np.uint64(32) == np.uint64(0xFFFF):
         first = (lo >> np.uint64(24)) & np.uint64(0xFF)
-        return (first >= 224 and first < 240) or (lo & np.uint64(0xFFFFFFFF)) == np.uint64(0xFFFFFFFF) or first == 0
+        limited_broadcast = lo & np.uint64(0xFFFFFFFF) == np.uint64(0xFFFFFFFF)
+        return (first >= 224 and first < 240) or limited_broadcast or first == 0
     return hi >> np.uint64(56) == np.uint64(0xFF) or (hi == 0 and lo == 0)
 
 
@@ -252,9 +253,9 @@ def service_class(protocol, port):
         return 0
     if port in (80, 443, 8080, 8443, 8000, 8888):
         return 1
-    if port in (20, 21, 22, 23, 25, 88, 110, 143, 389, 445, 465, 587, 636, 993, 995, 1433, 2222, 2323, 3306, 3389):
+    if port in (20, 21, 22, 23, 25, 88, 110, 143, 389, 445, 465, 587, 636, 993, 995):
         return 2
-    if port in (5432, 5900, 5985, 5986):
+    if port in (1433, 2222, 2323, 3306, 3389, 5432, 5900, 5985, 5986):
         return 2
     if port in (67, 68, 69, 123, 137, 138, 161, 162, 546, 547, 1900, 3702, 5350, 5351, 5353, 5355, 17500):
         return 3
@@ -599,12 +600,11 @@ def add_row(state, at, record, features, now, peer_hi, peer_lo, multicast):
     s.start_ns = record.start_ns
     s.new_pair = pair_hash
     top_at, top_known = place(state.pairs[at], s.top_pair)
-    if not top_known or state.pairs[at][top_at].count <= pair.count:
-        s.top_pair = pair_hash
+    if s.top_pair == 0 or not top_known or state.pairs[at][top_at].count <= pair.count:
+        s.top_pair = pair_hash  # 0: none yet; an unused entry's hash is 0 as well, its count an older host's
 
     meta.flow_id = record.flow_id
     meta.pair = pair_hash
-    meta.time_ns = now
     meta.peer_hi, meta.peer_lo = peer_hi, peer_lo
     meta.first_contact = 0 if known_pair else 1
     meta.failed = 0
@@ -630,7 +630,7 @@ def add_row(state, at, record, features, now, peer_hi, peer_lo, multicast):
 
 @kernel
 def count_failure(s, meta, pair, now):
-    meta.failed = 1
+    meta.failed, meta.failed_ns = 1, now
     add(s, _C_FAILED_FLOWS, 1.0)
     known = pair.failed_ns != 0
     meta.counted_pair = 0 if known else 1
@@ -663,7 +663,7 @@ def update_row(state, at, i, record, features, now, multicast):
     if meta.failed and row[_FAILED] == 0:  # it was answered after all: take the failure back
         meta.failed = 0
         for w in range(_W):
-            left = math.exp(-max(0, now - meta.time_ns) / _FADE_NS[w])
+            left = math.exp(-max(0, now - meta.failed_ns) / _FADE_NS[w])
             s.counters[_C_FAILED_FLOWS + w] = max(0.0, s.counters[_C_FAILED_FLOWS + w] - left)
             if meta.counted_pair:
                 s.counters[_C_FAILED_PAIRS + w] = max(0.0, s.counters[_C_FAILED_PAIRS + w] - left)

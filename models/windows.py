@@ -103,6 +103,10 @@ class Windows:
         home_hosts: int = 512,
         foreign_hosts: int = 512,
     ) -> None:
+        if home_hosts < 1 or foreign_hosts < 1:
+            raise ValueError(
+                f"room for {home_hosts} home and {foreign_hosts} foreign hosts: one of each at least"
+            )
         share = 2 * max(home_hosts, foreign_hosts)
         total = 2 * (home_hosts + foreign_hosts)
         free = np.zeros((2, share), np.int32)

@@ -89,7 +89,8 @@ def _fit(args: argparse.Namespace) -> None:
     reader = RecordReader(args.records)
     collector = collect(_progress(labels, "windows"), reader.read, captures.append, args.seed)
     print(
-        f"{collector.windows} windows of {len(collector.labels)} captures; {len(reader.missing)} without records"
+        f"{collector.windows} windows of {len(collector.labels)} captures;"
+        f" {len(reader.missing)} without records"
     )
     spec, options = network_spec(), Options(seed=args.seed, epochs=args.epochs)
     folds = assign_folds(collector.labels, args.folds, args.seed)

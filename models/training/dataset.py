@@ -57,8 +57,11 @@ class TrainingSet:
             self.rows[kept], self.counters[kept], self.truth[kept], self.capture[kept], self.labels
         )
 
-    def arrays(self, scaling: Scaling) -> Arrays:
-        """Scaled, with the weights of `weights` and the families of the labels."""
+    def arrays(self, scaling: Scaling, offset: npt.NDArray[np.float64] | None = None) -> Arrays:
+        """Scaled, with the weights of `weights` and the families of the labels.
+
+        offset: (W,) what other evidence adds to the logit; None: nothing.
+        """
         attack = self.truth == ATTACK
         families = np.array([_family_index(label) for label in self.labels], np.int32)
         return Arrays(
@@ -67,6 +70,7 @@ class TrainingSet:
             label=attack.astype(np.float32),
             family=np.where(attack, families[self.capture], -1).astype(np.int32),
             weight=weights(self).astype(np.float32),
+            offset=np.zeros(len(self), np.float32) if offset is None else offset.astype(np.float32),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.evidence import FAMILIES, HostEvidence, calibrate
+from models.evidence import FAMILIES, CounterEvidence, HostEvidence, calibrate
 from models.network import NetworkSpec, Weights, arrays_to_weights, build
 from models.scaling import Scaling
 from models.training.dataset import CaptureWindows, Collector
@@ -73,13 +73,21 @@ def fit_model(
     spec: NetworkSpec,
     options: Options,
     log: Callable[[str], None] = lambda text: None,
+    *,
+    beside_counters: bool = True,
 ) -> Model:
-    """Fit scaling, network and counters on the chosen captures (a mask over collector.labels)."""
+    """Fit scaling, network and counters on the chosen captures (a mask over collector.labels).
+
+    beside_counters: the network learns what to add to the counters' evidence (it is the offset of
+        its loss), as the daemon adds them; False: the network learns to stand alone.
+    """
     data = collector.training_set().of(captures)
     scaling = Scaling.fit(data.rows, data.counters, ROW_NAMES.index("present"))
-    result = fit_network(spec, data.arrays(scaling), None, options, log)
     benign = captures & np.array([not label.attack for label in collector.labels])
-    return Model(spec, scaling, result.weights, calibrate(collector.maxima(benign)), result.history)
+    counters = calibrate(collector.maxima(benign))
+    offset = CounterEvidence(counters, COUNTER_WEIGHT).scores(data.counters) if beside_counters else None
+    result = fit_network(spec, data.arrays(scaling, offset), None, options, log)
+    return Model(spec, scaling, result.weights, counters, result.history)
 
 
 class Predictor:

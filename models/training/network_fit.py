@@ -23,6 +23,7 @@ class Arrays:
     label: npt.NDArray[np.float32]  #: (W,) in [0, 1], 1 = attack
     family: npt.NDArray[np.int32]  #: (W,) index of the family, -1 where none is known
     weight: npt.NDArray[np.float32]  #: (W,) not below 0; only their ratios matter
+    offset: npt.NDArray[np.float32]  #: (W,) added to the logit in the loss: what other evidence says
 
     def __len__(self) -> int:
         return len(self.label)
@@ -61,7 +62,7 @@ def fit_network(
 ) -> FitResult:
     """Fit from fresh weights; with `validation` the best epoch's weights are those returned.
 
-    The loss is binary cross-entropy from logits plus, for attacks of a known family,
+    The loss is binary cross-entropy from logits, the offset added, plus, for attacks of a known family,
     `family_weight` times that head's cross-entropy, each window by its weight.  While fitting,
     whole rows but the newest are zeroed at random (`spec.row_dropout`) and inputs get noise
     (`spec.noise`).  The weights returned are means over the last steps, which steadies them from
@@ -150,9 +151,9 @@ def _weighed_loss(model: Any, options: Options, batch: tuple[Any, ...], training
     """Sum over a batch's windows of weight times loss."""
     import tensorflow as tf
 
-    rows, counters, label, family, weight = batch
+    rows, counters, label, family, weight, offset = batch
     heads = model([rows, counters], training=training)
-    loss = tf.nn.sigmoid_cross_entropy_with_logits(label, heads["logit"][:, 0])
+    loss = tf.nn.sigmoid_cross_entropy_with_logits(label, heads["logit"][:, 0] + offset)
     told = tf.cast((family >= 0) & (label > 0), tf.float32) * options.family_weight
     loss += told * tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(family, 0), heads["family"])
     return tf.reduce_sum(weight * loss)
@@ -191,7 +192,7 @@ def _batches(
         index = order[start : start + options.batch_size]
         batch = data.take(np.resize(index, options.batch_size))
         batch.weight[len(index) :] = 0
-        yield batch.rows, batch.counters, batch.label, batch.family, batch.weight
+        yield tuple(getattr(batch, name) for name in batch.__slots__)
 
 
 def _check(data: Arrays, spec: NetworkSpec, name: str) -> None:
@@ -203,6 +204,7 @@ def _check(data: Arrays, spec: NetworkSpec, name: str) -> None:
         "label": (count,),
         "family": (count,),
         "weight": (count,),
+        "offset": (count,),
     }
     for field, shape in shapes.items():
         if (found := getattr(data, field).shape) != shape:

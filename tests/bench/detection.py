@@ -126,8 +126,9 @@ def evaluate(args: argparse.Namespace) -> Result:
         started = time.monotonic()
         seen = result.folds != fold
         model = fit_model(collector, seen, spec, options)
+        alone = fit_model(collector, seen, spec, options, beside_counters=False)
         boosting = None if args.no_boosting else fit_boosting(collector.training_set().of(seen), args.seed)
-        _score_fold(model, boosting, captures, naming, np.flatnonzero(~seen), result)
+        _score_fold(model, alone, boosting, captures, naming, np.flatnonzero(~seen), result)
         if args.bundles:
             _save_fold(model, fold, args)
         print(f"fold {fold + 1} of {args.folds}: {time.monotonic() - started:.0f} s", flush=True)
@@ -136,13 +137,14 @@ def evaluate(args: argparse.Namespace) -> Result:
 
 def _score_fold(  # type: ignore[no-untyped-def]
     model: Model,
+    alone: Model,
     boosting,
     captures: list[CaptureWindows],
     naming: list[npt.NDArray[np.bool_]],
     chosen: npt.NDArray[np.int64],
     result: Result,
 ) -> None:
-    predict = Predictor(model)
+    predict, predict_alone = Predictor(model), Predictor(alone)
     with_counters, without = evidence_rule(model.counters, 0.0), evidence_rule([], 0.0)
     for i in chosen:
         windows = captures[i].windows
@@ -150,7 +152,7 @@ def _score_fold(  # type: ignore[no-untyped-def]
         nothing = np.zeros(len(windows))
         of_row = {
             ROWS[0]: (with_counters, nothing),
-            ROWS[1]: (without, logits),
+            ROWS[1]: (without, predict_alone(windows)[0]),
             ROWS[2]: (with_counters, logits),
         }
         if boosting is not None:

@@ -27,7 +27,7 @@ def data(count: int, *, seed: int = 0) -> Arrays:
     counters = generator.random((count, SPEC.counters), np.float32)
     label = (rows[:, -1, 0] > 0.5).astype(np.float32)
     family = np.where(label > 0, counters[:, 0] > 0.5, -1).astype(np.int32)
-    return Arrays(rows, counters, label, family, np.ones(count, np.float32))
+    return Arrays(rows, counters, label, family, np.ones(count, np.float32), np.zeros(count, np.float32))
 
 
 def heads(weights: Weights, windows: Arrays) -> tuple[np.ndarray, np.ndarray]:
