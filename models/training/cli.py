@@ -14,7 +14,7 @@ import numpy as np
 
 from models.errors import BundleError, TrainingError
 
-DEFAULT_EPOCHS = 8
+DEFAULT_EPOCHS = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:

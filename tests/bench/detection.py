@@ -1,6 +1,6 @@
 """What is found on networks never seen: five folds by origin, nested thresholds, four rows.
 
-    ./dev bench detection --corpus DIR [--out DIR]
+    ./dev bench detection --corpus DIR [--out DIR] [--foldings 1,2,3]
 
 DIR holds labelled captures and manifest.jsonl (path, kind, origin, family, attackers, victims,
 attack_start, attack_end, in_scope).  Every capture is scored by models that have seen no capture
@@ -9,7 +9,9 @@ other folds, as a user would get it; a swept one is set on the captures it is ju
 
 named: share of the attacks in scope of which some window above the threshold, within 120 s of the
 labelled span, belongs to the wanted host or has it as its most frequent counterpart.
-disturbed: share of the benign captures with any window above the threshold.
+disturbed: share of the benign captures (those with an IP flow) with any window above the threshold.
+A folding is one way to deal the origins into five folds; figures are means over the foldings, with
+the lowest and highest in brackets, because which origins fall together moves them by some points.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evidence import FAMILIES
-from models.training.dataset import ATTACK, CaptureWindows, TrainingSet, collect, weights
+from models.training.cli import DEFAULT_EPOCHS
+from models.training.dataset import ATTACK, CaptureWindows, Collector, TrainingSet, collect, weights
 from models.training.fitting import (
     Model,
     Predictor,
@@ -109,7 +113,8 @@ def fit_boosting(data: TrainingSet, seed: int):  # type: ignore[no-untyped-def]
     return model.fit(summaries(data.rows, data.counters), data.truth == ATTACK, sample_weight=weights(data))
 
 
-def evaluate(args: argparse.Namespace) -> Result:
+def load_corpus(args: argparse.Namespace) -> tuple[Collector, list[CaptureWindows]]:
+    """Meter what is not metered yet, and make all windows."""
     labels = read_labels(args.corpus / "manifest.jsonl")
     records = args.out / "records"
     meter_corpus(args.corpus, labels, records)
@@ -117,7 +122,14 @@ def evaluate(args: argparse.Namespace) -> Result:
     collector = collect(
         labels, lambda label: read_records(records / f"{label.path}.parquet"), captures.append, args.seed
     )
-    result = Result(list(collector.labels), assign_folds(collector.labels, args.folds, args.seed))
+    return collector, captures
+
+
+def evaluate(
+    collector: Collector, captures: list[CaptureWindows], folding: int, args: argparse.Namespace
+) -> Result:
+    """Score every capture by models that have not seen its origin."""
+    result = Result(list(collector.labels), assign_folds(collector.labels, args.folds, folding))
     naming = [naming_windows(capture) for capture in captures]
     for row in ROWS:
         result.rows[row] = Scores(np.full(len(captures), -np.inf), np.full(len(captures), -np.inf))
@@ -130,8 +142,11 @@ def evaluate(args: argparse.Namespace) -> Result:
         boosting = None if args.no_boosting else fit_boosting(collector.training_set().of(seen), args.seed)
         _score_fold(model, alone, boosting, captures, naming, np.flatnonzero(~seen), result)
         if args.bundles:
-            _save_fold(model, fold, args)
-        print(f"fold {fold + 1} of {args.folds}: {time.monotonic() - started:.0f} s", flush=True)
+            _save_fold(model, folding, fold, args)
+        print(
+            f"folding {folding}, fold {fold + 1} of {args.folds}: {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
     return result
 
 
@@ -163,16 +178,24 @@ def _score_fold(  # type: ignore[no-untyped-def]
             result.rows[row].naming[i] = decided[naming[i]].max(initial=-np.inf)
 
 
-def _save_fold(model: Model, fold: int, args: argparse.Namespace) -> None:
+def _save_fold(model: Model, folding: int, fold: int, args: argparse.Namespace) -> None:
     from models.bundle import save_bundle
     from models.training.convert import convert
 
     save_bundle(
-        args.out / f"fold{fold}", name=f"fold{fold}", meter="native", spec=model.spec, scaling=model.scaling,
-        calibration=model.calibration(0.0), families=FAMILIES, weights=model.weights,
-        tflite=convert(model.spec, model.weights), training={"fold": fold, "seed": args.seed}, metrics={},
+        args.out / f"folding{folding}-fold{fold}",
+        name=f"fold{fold}",
+        meter="native",
+        spec=model.spec,
+        scaling=model.scaling,
+        calibration=model.calibration(0.0),
+        families=FAMILIES,
+        weights=model.weights,
+        tflite=convert(model.spec, model.weights),
+        training={"folding": folding, "fold": fold, "seed": args.seed},
+        metrics={},
         created="1970-01-01",
-    )  # fmt: skip
+    )
 
 
 def figures(result: Result, row: str, mark: float, without: tuple[str, ...] = ()) -> dict[str, float]:
@@ -198,24 +221,37 @@ def figures(result: Result, row: str, mark: float, without: tuple[str, ...] = ()
     }
 
 
-def table(result: Result) -> str:
+def table(results: Sequence[Result]) -> str:
     """The rows at each mark as Markdown."""
     lines = []
+    first = results[0]
     for mark in MARKS:
         lines += [
-            f"\nAt {mark:.1%} of {result.benign.sum()} benign captures"
-            f" ({result.judged.sum()} attacks in scope, {len({x.origin for x in result.labels})} origins):\n",
+            f"\nAt {mark:.1%} of {first.benign.sum()} benign captures ({first.judged.sum()} attacks in scope,"
+            f" {len({x.origin for x in first.labels})} origins, {len(results)} foldings):\n",
             "| | named, nested | disturbed, nested | named, swept | each origin once |"
             " without domainator and allkahra-mqtt |",
             "|---|---:|---:|---:|---:|---:|",
         ]
-        for row, scores in result.rows.items():
-            if np.isinf(scores.highest).all():
+        for row in ROWS:
+            if all(np.isinf(result.rows[row].highest).all() for result in results):
                 continue
-            f, plain = figures(result, row, mark), figures(result, row, mark, SCRIPTED)
-            values = (f["nested"], f["disturbed"], f["swept"], f["origins"], plain["nested"])
-            lines.append(f"| {row} | " + " | ".join(f"{100 * v:.1f} %" for v in values) + " |")
+            cells = []
+            for name, without in _CELLS:
+                values = [100 * figures(result, row, mark, without)[name] for result in results]
+                spread = f" ({min(values):.0f}-{max(values):.0f})" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.1f} %{spread}")
+            lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+_CELLS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("nested", ()),
+    ("disturbed", ()),
+    ("swept", ()),
+    ("origins", ()),
+    ("nested", SCRIPTED),
+)
 
 
 def by_family(result: Result, row: str, mark: float) -> str:
@@ -237,27 +273,37 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("out/detection"))
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--foldings", default="1", help="seeds that deal the origins, with commas")
+    parser.add_argument("--seed", type=int, default=1, help="of draws and networks")
+    parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--no-boosting", action="store_true", help="leave the slowest row out")
-    parser.add_argument("--bundles", action="store_true", help="keep each fold's bundle in OUT/foldN")
+    parser.add_argument("--bundles", action="store_true", help="keep each fold's bundle in OUT")
     args = parser.parse_args()
-    result = evaluate(args)
-    print(table(result))
+    collector, captures = load_corpus(args)
+    foldings = [int(text) for text in args.foldings.split(",")]
+    results = [evaluate(collector, captures, folding, args) for folding in foldings]
+    print(table(results))
     for mark in MARKS:
-        print(f"\nnamed by family at {mark:.1%}, {ROWS[2]}: {by_family(result, ROWS[2], mark)}")
-    report = {
-        "folds": {label.path: int(f) for label, f in zip(result.labels, result.folds, strict=True)},
+        print(f"\nnamed by family at {mark:.1%}, {ROWS[2]}: {by_family(results[0], ROWS[2], mark)}")
+    report = [_report(folding, result, args) for folding, result in zip(foldings, results, strict=True)]
+    (args.out / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+
+
+def _report(folding: int, result: Result, args: argparse.Namespace) -> dict[str, object]:
+    """What a confirmation by the real command needs: each origin's fold, each fold's thresholds."""
+    highest = result.rows[ROWS[2]].highest
+    return {
+        "folding": folding,
+        "fold_of_origin": {x.origin: int(f) for x, f in zip(result.labels, result.folds, strict=True)},
         "thresholds": {
-            f"{mark}": [
-                threshold_for(result.rows[ROWS[2]].highest[result.benign & (result.folds != f)], mark)
-                for f in range(args.folds)
+            str(mark): [
+                threshold_for(highest[result.benign & (result.folds != fold)], mark)
+                for fold in range(args.folds)
             ]
             for mark in MARKS
         },
-        "figures": {row: {f"{mark}": figures(result, row, mark) for mark in MARKS} for row in ROWS},
+        "figures": {row: {str(mark): figures(result, row, mark) for mark in MARKS} for row in ROWS},
     }
-    (args.out / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
