@@ -11,8 +11,8 @@ from typing import Any
 
 _FACE = {
     "CaptureError": "capture.errors",
+    "ExtraMissing": "capture.errors",
     "FlowFileError": "capture.errors",
-    "MeterUnavailable": "capture.errors",
     "PacketBatch": "capture.packets",
     "COLUMNS": "capture.columns",
     "CSV_HEADER": "capture.columns",
@@ -27,6 +27,7 @@ _FACE = {
     "CicFlowMeter": "capture.cicflowmeter",
     "open_capture": "capture.files",
     "open_interface": "capture.live",
+    "LiveCapture": "capture.live",
     "FlowWriter": "capture.flowfile",
     "read_records": "capture.flowfile",
 }

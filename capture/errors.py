@@ -11,5 +11,5 @@ class FlowFileError(Exception):
     """A file of flow records cannot be read or written."""
 
 
-class MeterUnavailable(Exception):
-    """A meter's package is not installed; the message is the line that installs it."""
+class ExtraMissing(Exception):
+    """A package that comes with an extra is not installed; the message is the line that installs it."""

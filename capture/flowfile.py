@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.columns import COLUMNS, CSV_HEADER, FLOW_DTYPE, Kind, feature_matrix
-from capture.errors import FlowFileError
+from capture.errors import ExtraMissing, FlowFileError
 from capture.text_kernels import (
     ADDRESS_LENGTH,
     IDENTITY_LENGTH,
@@ -66,8 +66,8 @@ class FlowWriter:
     `records` FLOW_DTYPE whole (`.parquet` only).  `community_id` gives a text for each record of
     an array, for a last column `Community ID` of a file of flows.
 
-    Raises FlowFileError when the name has another ending, pyarrow is missing, or the file cannot
-    be written; nothing is left of it then.
+    Raises FlowFileError when the name has another ending or the file cannot be written, and
+    ExtraMissing without pyarrow; nothing is left of the file then.
     """
 
     def __init__(
@@ -378,7 +378,7 @@ def _pyarrow() -> Any:
     try:
         return importlib.import_module("pyarrow")
     except ImportError:
-        raise FlowFileError(f"Parquet needs pyarrow, which is not installed: {INSTALL_PARQUET}") from None
+        raise ExtraMissing(f"Parquet needs pyarrow, which is not installed: {INSTALL_PARQUET}") from None
 
 
 def _parquet() -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 
 
 def _cache_folder() -> str:
@@ -31,7 +32,7 @@ def kernel(function: Any) -> Any:
     Where no cache folder can be written the kernel is compiled at each start instead.
     """
     if numba.config.DISABLE_JIT:
-        return function
+        return np.errstate(over="ignore")(function)  # hashes wrap around, as compiled ones do
     chosen = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = chosen or _FOLDER
@@ -40,6 +41,11 @@ def kernel(function: Any) -> Any:
         return numba.njit(nogil=True)(function)
     finally:
         numba.config.CACHE_DIR = chosen
+
+
+def structured(array: np.ndarray) -> np.ndarray:
+    """An array whose kernels write `row.field`: numba's own way, and a recarray's un-jitted."""
+    return array.view(np.recarray) if numba.config.DISABLE_JIT else array
 
 
 _FOLDER = _cache_folder()

@@ -19,7 +19,3 @@ class ConfigError(IdsError):
 
 class OutputError(IdsError):
     """An alert cannot be written where it should go."""
-
-
-class ExtraMissing(IdsError):
-    """An optional package is not installed; the message is the line that installs it."""

@@ -30,8 +30,12 @@ class Scoring:
     description: str  #: one line: bundle, runtime, device
 
 
-def build_meter(config: Config) -> Meter:
-    """The meter that the configuration names; MeterUnavailable when its package is missing."""
+def build_meter(config: Config, *, count_cut: bool = True) -> Meter:
+    """The meter that the configuration names; ExtraMissing when its package is missing.
+
+    `count_cut`: the native meter takes lengths from the headers, so that a snap length moves no
+    feature; False has it count captured bytes, as CICFlowMeter does (cicflowmeter always does).
+    """
     if config.detector.meter == "cicflowmeter":
         from capture import CicFlowMeter
 
@@ -39,7 +43,7 @@ def build_meter(config: Config) -> Meter:
     from capture import FlowMeter
 
     capacity = config.flow.capacity
-    return FlowMeter(capacity=capacity, memory=capacity, key_vlan=config.flow.key_vlan)
+    return FlowMeter(capacity=capacity, memory=capacity, key_vlan=config.flow.key_vlan, count_cut=count_cut)
 
 
 def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:

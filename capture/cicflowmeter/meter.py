@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from capture.columns import Close, Kind
-from capture.errors import MeterUnavailable
+from capture.errors import ExtraMissing
 from capture.packets import PacketBatch
 
 _PACKAGES = frozenset({"cicflowmeter", "scapy", "scipy", "requests"})
@@ -68,7 +68,7 @@ class CicFlowMeter:
     `max_packets_per_flow` the flow itself.  Such a record has `Kind.EVICTED`, and what follows of
     the flow makes a new one.
 
-    Raises MeterUnavailable where the package or scapy is not installed, ValueError for a bound
+    Raises ExtraMissing where the package or scapy is not installed, ValueError for a bound
     below 1.
     """
 
@@ -90,7 +90,7 @@ class CicFlowMeter:
             missing = (error.name or "").partition(".")[0]
             if missing not in _PACKAGES:
                 raise
-            raise MeterUnavailable(
+            raise ExtraMissing(
                 f"the cicflowmeter meter needs {missing}, which is not installed: "
                 "pip install 'ids-daemon[reference]'"
             ) from error

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from capture.jit import kernel
 from capture.meter.hashing import flow_id
 
@@ -37,7 +39,7 @@ def start_flow(flow, forward, backward, packet, is_backward):
     flow.last_ns = packet.time_ns
     flow.answer_ns = 0
     for bit in range(8):
-        flow.flags[bit] = 0
+        flow.flag_counts[bit] = 0
     flow.iat_max = 0
     flow.iat_min = 0
     flow.iat_squared = 0
@@ -143,7 +145,7 @@ def count_packet(flow, own, other, packet, is_first):
     flags = packet.tcp_flags
     own.tcp_flags |= flags
     for bit in range(8):
-        flow.flags[bit] += (flags >> bit) & 1
+        flow.flag_counts[bit] += (flags >> bit) & 1
     own.psh += (flags >> 3) & 1
     own.urg += (flags >> 5) & 1
     if own.packets == 0:
@@ -344,14 +346,14 @@ def write_features(x, flow, f, b):
     squared = f.bytes_squared + b.bytes_squared
     x[43] = sum_of_deviations(packets, total, squared, 0.0) / (packets - 1) if packets > 1 else 0.0
     x[42] = math.sqrt(x[43])
-    x[44] = flow.flags[0]  # FIN
-    x[45] = flow.flags[1]  # SYN
-    x[46] = flow.flags[2]  # RST
-    x[47] = flow.flags[3]  # PSH
-    x[48] = flow.flags[4]  # ACK
-    x[49] = flow.flags[5]  # URG
-    x[50] = flow.flags[7]  # CWR
-    x[51] = flow.flags[6]  # ECE
+    x[44] = flow.flag_counts[0]  # FIN
+    x[45] = flow.flag_counts[1]  # SYN
+    x[46] = flow.flag_counts[2]  # RST
+    x[47] = flow.flag_counts[3]  # PSH
+    x[48] = flow.flag_counts[4]  # ACK
+    x[49] = flow.flag_counts[5]  # URG
+    x[50] = flow.flag_counts[7]  # CWR
+    x[51] = flow.flag_counts[6]  # ECE
     x[52] = b.packets / f.packets if f.packets > 0 else 0.0
     x[53] = x[41]
     x[54] = x[7]
@@ -388,8 +390,9 @@ def write_periods(x, at, count, total, squared, largest, smallest):
 @kernel
 def write_address(out, hi, lo):
     for i in range(8):
-        out[i] = (hi >> (8 * (7 - i))) & 0xFF
-        out[8 + i] = (lo >> (8 * (7 - i))) & 0xFF
+        places = np.uint64(8 * (7 - i))
+        out[i] = (hi >> places) & np.uint64(0xFF)
+        out[8 + i] = (lo >> places) & np.uint64(0xFF)
 
 
 @kernel

@@ -189,7 +189,7 @@ def second_sight(table, p, larger):
     hashed = combine(combine(hashed, p.src_hi ^ p.dst_hi), np.uint64(p.csv_protocol))
     sight = table.sights[hashed & np.uint64(len(table.sights) - 1)]
     gap = p.time_ns - sight.time_ns
-    if sight.hash == hashed and sight.interface != p.interface and 0 <= gap and gap < SIGHT_NS:
+    if sight.hash == hashed and sight.interface != p.interface and gap >= 0 and gap < SIGHT_NS:
         table.counters[_SECOND] += 1
         return 1
     sight.hash = hashed

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from capture.columns import FLOW_DTYPE, feature_matrix, identity_view
+from capture.jit import structured
 from capture.meter import kernels
 from capture.meter import registers as r
 from capture.meter.state import allocate
@@ -50,7 +51,8 @@ class FlowMeter:
         self._table = allocate(capacity, memory, secrets.randbits(62) if seed is None else seed)
         self._key_vlan, self._count_cut, self._snapshots = key_vlan, count_cut, snapshots
         self._out = np.zeros(RECORDS_A_CALL + 1, FLOW_DTYPE)
-        self._identity, self._features = identity_view(self._out), feature_matrix(self._out)
+        self._identity = structured(identity_view(self._out))
+        self._features = feature_matrix(self._out)
         self.stats = MeterStats(self._table.counters)
 
     @property

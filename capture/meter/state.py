@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from capture.jit import structured
+from capture.meter import registers as r
+from capture.meter.stats import COUNTERS
+
 #: One decoded packet, the scratch record between decoding and metering.
 PACKET_DTYPE = np.dtype(
     [
@@ -111,7 +115,7 @@ FLOW_STATE_DTYPE = np.dtype(
         ("last_ns", np.int64),
         ("answer_ns", np.int64),
         ("carried_us", np.int64),  # connection time of the pieces before this one
-        ("flags", np.uint32, (8,)),  # FIN SYN RST PSH ACK URG ECE CWR, in bit order
+        ("flag_counts", np.uint32, (8,)),  # FIN SYN RST PSH ACK URG ECE CWR, in bit order
         ("iat_max", np.int64),
         ("iat_min", np.int64),
         ("iat_squared", np.int64),
@@ -167,6 +171,7 @@ REMINDER_WAYS = 8
 
 _SIGHT_DTYPE = np.dtype([("hash", np.uint64), ("time_ns", np.int64), ("interface", np.int64)], align=True)
 
+
 class Table(NamedTuple):
     """All state of a meter, as arrays: what the kernels work on."""
 
@@ -186,9 +191,6 @@ class Table(NamedTuple):
 
 def allocate(capacity: int, memory: int, seed: int) -> Table:
     """An empty table for `capacity` flows and `memory` reminders; `seed` keys its hash."""
-    from capture.meter import registers as r
-    from capture.meter.stats import COUNTERS
-
     slots = 1 << max(4, (2 * capacity - 1).bit_length())
     reminders = 1 << max(3, (memory - 1).bit_length())
     state = np.zeros(r.COUNT, np.int64)
@@ -197,16 +199,16 @@ def allocate(capacity: int, memory: int, seed: int) -> Table:
     state[r.FREE] = capacity
     state[r.SEED] = seed
     return Table(
-        flows=np.zeros(capacity, FLOW_STATE_DTYPE),
-        directions=np.zeros(2 * capacity, DIRECTION_STATE_DTYPE),
+        flows=structured(np.zeros(capacity, FLOW_STATE_DTYPE)),
+        directions=structured(np.zeros(2 * capacity, DIRECTION_STATE_DTYPE)),
         slots=np.full(slots, -1, np.int32),
         due_ends=np.full((len(DUE_SECONDS), 2), -1, np.int32),
         due_hint=np.full(len(DUE_SECONDS), -1, np.int32),
         age_ends=np.full((3, 2), -1, np.int32),
         free=np.arange(capacity - 1, -1, -1, dtype=np.int32),
-        reminders=np.zeros(reminders, REMINDER_DTYPE),
-        sights=np.zeros(4096, _SIGHT_DTYPE),
+        reminders=structured(np.zeros(reminders, REMINDER_DTYPE)),
+        sights=structured(np.zeros(4096, _SIGHT_DTYPE)),
         registers=state,
         counters=np.zeros(len(COUNTERS), np.int64),
-        packet=np.zeros(1, PACKET_DTYPE),
+        packet=structured(np.zeros(1, PACKET_DTYPE)),
     )

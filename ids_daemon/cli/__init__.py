@@ -12,10 +12,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from capture import CaptureError, ExtraMissing, FlowFileError
 from ids_daemon import __version__
 from ids_daemon.cli import check_config, flows, replay, run, tail
 from ids_daemon.cli.console import tell
-from ids_daemon.errors import ConfigError, ExtraMissing, IdsError
+from ids_daemon.errors import ConfigError, IdsError
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -38,8 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return USAGE
-    from capture.errors import CaptureError, FlowFileError, MeterUnavailable
-
     try:
         code: int = options.command(options)
         sys.stdout.flush()
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in error.lines:
             tell(line)
         return USAGE
-    except (ExtraMissing, MeterUnavailable) as error:
+    except ExtraMissing as error:
         tell(str(error))
         return USAGE
     except (CaptureError, FlowFileError, IdsError) as error:

@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack
 from functools import partial
 
-from ids_daemon.cli.console import progress, tell, total_size
+from ids_daemon.cli.console import tell
 from ids_daemon.cli.options import Subcommands, add_command, add_config, add_meter, configuration
 from ids_daemon.cli.signals import Signals
 
@@ -14,6 +14,9 @@ _DESCRIPTION = """\
 Meter captures into flows with the features of CICIDS2017, as a drop-in for CICFlowMeter: -o writes
 one row a flow under its column names, as CSV or Parquet by the ending.  --records writes every record
 as the detector sees it, snapshots of living flows included: what ids-train reads.
+
+In a capture that a snap length cut, -o alone counts captured bytes as CICFlowMeter does; --records
+takes lengths from the headers as the detector does, and so does -o beside it.
 
 Several captures are metered one after the other as if they were one.
 
@@ -41,6 +44,7 @@ def flows(options: argparse.Namespace) -> int:
     config = configuration(options)
 
     from capture import FlowWriter
+    from ids_daemon.cli.progressbar import progress
     from ids_daemon.sources import CaptureSequence
     from ids_daemon.stages import build_meter, community_ids
 
@@ -52,8 +56,10 @@ def flows(options: argparse.Namespace) -> int:
             writers.append(opened.enter_context(FlowWriter(options.output, community_id=ids)))
         if options.records is not None:
             writers.append(opened.enter_context(FlowWriter(options.records, records=True)))
-        meter = build_meter(config)
-        with Signals() as signals, progress(total_size(options.captures), quiet=options.quiet) as shown:
+        # A file of flows alone is CICFlowMeter's, which counts captured bytes; records are what the
+        # detector sees, which goes by the headers.
+        meter = build_meter(config, count_cut=options.records is not None)
+        with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:
             for batch in captures:
                 for records in meter.process(batch):
                     for writer in writers:
@@ -68,6 +74,12 @@ def flows(options: argparse.Namespace) -> int:
         paths = [path for path in (options.output, options.records) if path is not None]
         written = [f"{writer.rows:,} rows in {path}" for writer, path in zip(writers, paths, strict=True)]
         tell(f"{captures.packets:,} packets: {', '.join(written)}")
+        cut = meter.stats.as_dict().get("cut_by_snaplen", 0)
+        if cut and len(writers) > 1 and config.detector.meter == "native":
+            tell(
+                f"{cut:,} packets are cut by the snap length: beside --records, {options.output} counts them "
+                "by the lengths in their headers; for CICFlowMeter's values write it alone"
+            )
     if signals.received is not None:
         tell(f"stopped by {signals.received.name} before the end of the captures")
         return 128 + signals.received

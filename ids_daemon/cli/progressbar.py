@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from ids_daemon.cli.console import Progress, Source
-
 _INTERVAL_S = 0.1
+
+
+class Source(Protocol):
+    """What progress is read from."""
+
+    @property
+    def position_bytes(self) -> int: ...
+    @property
+    def packets(self) -> int: ...
+
+
+class Progress:
+    """How far a replay is; call `update` as often as you like."""
+
+    def update(self, source: Source, incidents: int = 0) -> None:
+        """Show where the source is."""
 
 
 class _ProgressBar(Progress):
@@ -36,8 +53,15 @@ class _ProgressBar(Progress):
 
 
 @contextmanager
-def bar(total_bytes: int | None) -> Iterator[Progress]:
-    """The bar, gone when the block ends; without a total it only moves."""
+def progress(paths: list[str], *, quiet: bool) -> Iterator[Progress]:
+    """A bar for reading `paths` on standard error, gone when the block ends.
+
+    None when standard error is no terminal, or with `quiet`; it only moves while the size of what
+    is read is unknown.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield Progress()
+        return
     columns = (
         BarColumn(bar_width=10),
         TaskProgressColumn(),
@@ -45,4 +69,14 @@ def bar(total_bytes: int | None) -> Iterator[Progress]:
         TimeRemainingColumn(compact=True),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as shown:
-        yield _ProgressBar(shown, total_bytes)
+        yield _ProgressBar(shown, _total_size(paths))
+
+
+def _total_size(paths: list[str]) -> int | None:
+    """Bytes of all files together; None when one of them is a pipe or missing."""
+    try:
+        sizes = [os.stat(path).st_size if os.path.isfile(path) else None for path in paths]
+    except OSError:
+        return None
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from ids_daemon.cli.console import output, progress, tell, total_size
+from ids_daemon.cli.console import output, tell
 from ids_daemon.cli.options import Subcommands, add_command, add_config, add_detector, configuration
 from ids_daemon.cli.report import IncidentTable, show_summary
 from ids_daemon.cli.signals import Signals
@@ -106,6 +106,7 @@ class _Outputs:
 
 def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, opened: ExitStack) -> int:
     from capture import FlowWriter
+    from ids_daemon.cli.progressbar import progress
     from ids_daemon.pipeline import Pipeline
     from ids_daemon.sources import CaptureSequence, paced
     from ids_daemon.stages import build_incidents, build_meter, build_scoring, community_ids
@@ -125,7 +126,7 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
     pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, outputs.emit, writers)
     source = captures if math.isinf(options.speed) else paced(captures, options.speed)
     started = time.monotonic()
-    with Signals() as signals, progress(total_size(options.captures), quiet=options.quiet) as shown:
+    with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:
         pipeline.run(
             source,
             stop=signals.stop,

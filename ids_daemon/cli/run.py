@@ -17,7 +17,7 @@ from ids_daemon.sinks import Sinks, configured
 from ids_daemon.statsfile import StatsFile
 
 if TYPE_CHECKING:
-    from capture.live import LiveCapture
+    from capture import LiveCapture
     from ids_daemon.pipeline import Pipeline
 
 _DESCRIPTION = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ids_daemon.errors import ExtraMissing
+from capture import ExtraMissing
 from ids_daemon.eve import Event
 from ids_daemon.wording import first, sentence
 

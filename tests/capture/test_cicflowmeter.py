@@ -480,7 +480,7 @@ def test_missing_package_is_told_with_the_line_that_installs_it(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "cicflowmeter", None)
     monkeypatch.delitem(sys.modules, "cicflowmeter.features.context")
     monkeypatch.delitem(sys.modules, "cicflowmeter.constants")
-    with pytest.raises(capture.MeterUnavailable, match=r"pip install 'ids-daemon\[reference\]'"):
+    with pytest.raises(capture.ExtraMissing, match=r"pip install 'ids-daemon\[reference\]'"):
         CicFlowMeter()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from capture.columns import COLUMNS, CSV_HEADER, FEATURES, FLOW_DTYPE, Close, Kind, feature_matrix
-from capture.errors import FlowFileError
+from capture.errors import ExtraMissing, FlowFileError
 from capture.flowfile import FlowWriter, address_texts, read_records
 from tests.packets import START_NS
 
@@ -263,7 +263,7 @@ def test_other_names_are_refused(tmp_path, name, records):
 
 def test_parquet_without_pyarrow_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(FlowFileError, match=r"pip install 'ids-daemon\[parquet\]'"):
+    with pytest.raises(ExtraMissing, match=r"pip install 'ids-daemon\[parquet\]'"):
         FlowWriter(tmp_path / "flows.parquet")
     assert list(tmp_path.iterdir()) == []
 
@@ -296,7 +296,7 @@ FULL_DISK = """
 import resource, sys
 import numpy as np
 from capture.columns import FLOW_DTYPE
-from capture.errors import FlowFileError
+from capture.errors import ExtraMissing, FlowFileError
 from capture.flowfile import FlowWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 records = np.frombuffer(np.random.default_rng(1).bytes(5000 * FLOW_DTYPE.itemsize), FLOW_DTYPE).copy()

@@ -24,7 +24,9 @@ from ids_daemon.config import Config
 from tests.ids_daemon.fakes import FakeMeter, FakeScorer, event, events_of
 from tests.ids_daemon.shared import ROOT
 from tests.ids_daemon.test_pipeline import ATTACKER, VICTIM, scan
-from tests.packets import arp_frame, at, batch_of, pcap_bytes, write_pcap
+from tests.packets import arp_frame, at, batch_of, pcap_bytes, tcp_frame, write_pcap
+
+REAL_BUILD_METER = stages.build_meter
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,7 @@ def fake_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         scorer = FakeScorer()
         return stages.Scoring(scorer, "model-1", scorer.description)
 
-    monkeypatch.setattr(stages, "build_meter", lambda config: FakeMeter())
+    monkeypatch.setattr(stages, "build_meter", lambda config, **options: FakeMeter())
     monkeypatch.setattr(stages, "build_scoring", scoring)
     monkeypatch.setattr("ids_daemon.configfile.DEFAULT_FILE", "/nowhere/ids_daemon.yaml")
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -220,6 +222,43 @@ def test_flows_writes_flows_and_records(ids: Any, scan_pcap: str, tmp_path: Path
     assert len(capture.read_records(str(records))) == 40
     assert ids("flows", scan_pcap).code == 2
     assert ids("flows", scan_pcap, "-o", "x.txt").code == 1
+
+
+def test_flows_alone_count_captured_bytes_and_records_whole_packets(
+    ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "build_meter", REAL_BUILD_METER)
+    frames = [tcp_frame("10.0.0.1", "10.0.0.2", 40_000, 80, "PA", b"x" * 1000)]
+    cut = write_pcap(tmp_path / "cut.pcap", [frames[0][:96]], [at(0)], wire_lengths=[len(frames[0])])
+    flows, records = tmp_path / "f.csv", tmp_path / "r.parquet"
+
+    def payload_in_csv() -> str:
+        header, row = (line.split(",") for line in flows.read_text().splitlines())
+        return row[header.index("Total Length of Fwd Packet")]
+
+    said = ids("flows", str(cut), "-o", str(flows))
+    assert said == (0, "", f"ids-daemon: 1 packets: 1 rows in {flows}\n")
+    assert payload_in_csv() == "42"
+    said = ids("flows", str(cut), "-o", str(flows), "--records", str(records))
+    assert said.err.splitlines()[1] == (
+        f"ids-daemon: 1 packets are cut by the snap length: beside --records, {flows} counts them by the "
+        "lengths in their headers; for CICFlowMeter's values write it alone"
+    )
+    assert payload_in_csv() == "1000"
+    said = ids("flows", str(cut), "--records", str(records))
+    assert said.err == f"ids-daemon: 1 packets: 1 rows in {records}\n"
+    assert capture.read_records(str(records))["total_length_of_fwd_packet"].tolist() == [1000.0]
+
+
+def test_flows_without_pyarrow_say_how_to_install_it(
+    ids: Any, scan_pcap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    said = ids("flows", scan_pcap, "--records", str(tmp_path / "r.parquet"))
+    assert said.code == 2
+    assert said.err == (
+        "ids-daemon: Parquet needs pyarrow, which is not installed: pip install 'ids-daemon[parquet]'\n"
+    )
 
 
 def test_help_and_version(ids: Any) -> None:
@@ -426,7 +465,7 @@ def test_ctrl_c_during_a_replay_tells_what_was_found_so_far(
             os.kill(os.getpid(), signal.SIGINT)
             return super().process(batch)
 
-    monkeypatch.setattr(stages, "build_meter", lambda config: Interrupting())
+    monkeypatch.setattr(stages, "build_meter", lambda config, **options: Interrupting())
     frames, times = scan()
     path = tmp_path / "long.pcap"
     path.write_bytes(pcap_bytes(frames * 300, [t + n * 10**9 for n in range(300) for t in times]))

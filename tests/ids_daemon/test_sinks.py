@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from capture import ExtraMissing
 from ids_daemon.config import Outputs, SyslogOutput
-from ids_daemon.errors import ExtraMissing
 from ids_daemon.eve import EveFormat, Event
 from ids_daemon.incidents import Incidents
 from ids_daemon.sinks import Delivery, EveFile, Journal, Sinks, Stdout, Syslog, configured
