@@ -408,7 +408,8 @@ def add(s, counter, amount):
 @kernel
 def place(entries, hashed):
     """Where a hash is or may go in a set of PAIR_WAYS entries: the oldest makes room -> (at, known)."""
-    first = np.int64(hashed % np.uint64(len(entries) // PAIR_WAYS)) * PAIR_WAYS
+    # Without the lowest bit: it is set in every hash, so that none is 0, which means unused.
+    first = np.int64((hashed >> np.uint64(1)) % np.uint64(len(entries) // PAIR_WAYS)) * PAIR_WAYS
     oldest = first
     for at in range(first, first + PAIR_WAYS):
         if entries[at].hash == hashed:

@@ -296,8 +296,9 @@ def test_the_oldest_one_flow_stream_makes_room_before_any_other() -> None:
 
 def test_a_place_that_changes_its_host_keeps_nothing_of_the_former() -> None:
     windows = Windows(foreign_hosts=1)
-    former = [
-        record("203.0.113.1", HOME, i, port=22, answer=i, packets=(2, 2), flow_id=i + 1) for i in range(100)
+    former = [  # six or seven flows of each of so many pairs that they fill the stream's table of pairs
+        record("203.0.113.1", HOME, i * 0.1, port=1000 + i % 150, answer=i * 0.1, packets=(2, 2))
+        for i in range(1000)
     ]
     other = [record("203.0.113.2", HOME, 200 + i, port=80, answer=200 + i, packets=(1, 1)) for i in range(4)]
     third = [record("203.0.113.3", HOME, 300 + i, port=p, answer=300 + i, packets=(1, 1)) for i, p in
@@ -310,6 +311,15 @@ def test_a_place_that_changes_its_host_keeps_nothing_of_the_former() -> None:
         assert np.array_equal(found.counters[i], fresh.counters[j])
         assert found.generation[i] == 2
     assert counter(found, "top_pair_count", "203.0.113.3") == 5
+
+
+def test_a_stream_remembers_nearly_as_many_pairs_as_its_table_holds() -> None:
+    windows = Windows()
+    push(windows, *[record(HOME, SERVER, i * 0.01, port=1000 + i) for i in range(160)])
+    again = [record(HOME, SERVER, 10 + i * 0.01, port=1000 + i) for i in range(160)]
+    found = push(windows, *again)
+    # 256 entries in 64 sets of four: a few of 160 find their set full and push its oldest out.
+    assert 159 < counter(found, "pairs_600") < 180
 
 
 def test_home_networks_say_who_has_the_reserved_share() -> None:
