@@ -61,7 +61,9 @@ class Scorer:
             self._evidence = HostEvidence(
                 bundle.calibration, capacity=self._windows.capacity, threshold=threshold
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise BundleError(f"{bundle.path}/{CALIBRATION}: {error} is missing: {AGAIN}") from None
+        except (TypeError, ValueError) as error:
             raise BundleError(f"{bundle.path}/{CALIBRATION}: {error}: {AGAIN}") from None
         self._detector = Detector(bundle, runtime, device)
         self.stats = ScorerStats(self._windows)
