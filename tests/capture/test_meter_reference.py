@@ -1,0 +1,201 @@
+"""Random traffic: the kernels against the slow reference, and against themselves in other chunkings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capture.columns import FEATURES, Kind
+from tests.capture.metering import records_of, small_meter
+from tests.packets import START_NS, batch_of, ethernet, icmp, ip, tcp, tcp_flags, udp
+from tests.reference.flow_reference import FlowReference, Packet
+
+ROOT = Path(__file__).parents[2]
+
+#: Microseconds from one packet to the next: on, just below and just above every edge there is.
+STEPS = (0, 1, 1_000, 300_000, 999_999, 1_000_000, 1_000_001, 5_000_000, 5_000_001, 20_000_000)
+LONG_STEPS = (59_000_000, 119_999_999, 120_000_000, 120_000_001, 121_000_000, 300_000_000)
+BACKWARDS = (-1, -500_000, -2_000_000)
+FLAGS = ("S", "SA", "A", "PA", "FA", "F", "R", "RA", "AU", "ASEC", "")
+PAYLOADS = (0, 0, 1, 6, 100, 1_400)
+ICMP_MESSAGES = ((8, 0), (0, 0), (3, 1), (3, 3), (11, 0))
+#: Protocol and the two ends of each conversation; one has the same address at both.
+CONVERSATIONS = (
+    (6, ("10.0.0.1", 40_000), ("10.0.0.2", 80)),
+    (6, ("10.0.0.2", 80), ("10.0.0.3", 80)),
+    (6, ("2001:db8::1", 40_000), ("2001:db8::2", 443)),
+    (6, ("10.0.0.9", 1_000), ("10.0.0.9", 2_000)),
+    (17, ("10.0.0.1", 40_000), ("10.0.0.2", 80)),
+    (17, ("2001:db8::2", 53), ("2001:db8::1", 5_353)),
+    (1, ("10.0.0.1", 0), ("10.0.0.2", 0)),
+    (58, ("2001:db8::1", 0), ("2001:db8::2", 0)),
+    (47, ("10.0.0.1", 0), ("10.0.0.2", 0)),
+)
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(STEPS * 4 + LONG_STEPS + BACKWARDS),
+        st.sampled_from(CONVERSATIONS),
+        st.booleans(),
+        st.sampled_from(FLAGS),
+        st.sampled_from(PAYLOADS),
+        st.sampled_from(ICMP_MESSAGES),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def packed(address: str) -> bytes:
+    parsed = ipaddress.ip_address(address)
+    return parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
+
+
+def build(event: tuple[Any, ...], time_ns: int, window: int) -> tuple[bytes, Packet]:
+    """One event as a frame and as the packet that a decoder should see in it."""
+    _, (protocol, client, server), back, flags, size, message = event
+    (source, source_port), (destination, destination_port) = (server, client) if back else (client, server)
+    fields: dict[str, Any] = {"protocol": protocol}
+    if protocol == 6:
+        fields |= {"payload": size, "header": 20, "flags": tcp_flags(flags), "window": window}
+        body = tcp(source_port, destination_port, flags, bytes(size), window=window)
+    elif protocol == 17:
+        fields |= {"payload": size, "header": 8}
+        body = udp(source_port, destination_port, bytes(size))
+    elif protocol == 47:
+        fields["protocol"] = 0
+        body = bytes(size)
+    else:
+        fields["icmp"] = message
+        body = icmp(*message)
+    packet = ip(source, destination, protocol, body)
+    frame = ethernet(packet)
+    return frame, Packet(
+        time_ns=time_ns,
+        source=(packed(source), source_port),
+        destination=(packed(destination), destination_port),
+        ip_bytes=len(packet),
+        frame_bytes=len(frame),
+        **fields,
+    )
+
+
+def traffic(drawn: list[tuple[Any, ...]]) -> tuple[Any, list[Packet]]:
+    """The events as one PacketBatch and as packets for the reference."""
+    time_ns, built = START_NS, []
+    for number, event in enumerate(drawn):
+        time_ns += event[0] * 1_000
+        built.append(build(event, time_ns, 1_000 + number))
+    return batch_of([frame for frame, _ in built], [p.time_ns for _, p in built]), [p for _, p in built]
+
+
+def random_events(seed: int, count: int) -> list[tuple[Any, ...]]:
+    choose = random.Random(seed).choice
+    return [
+        (
+            choose(STEPS * 12 + LONG_STEPS + BACKWARDS),
+            *(choose(kind) for kind in (CONVERSATIONS, (False, True), FLAGS, PAYLOADS, ICMP_MESSAGES)),
+        )
+        for _ in range(count)
+    ]
+
+
+def assert_same(records: np.ndarray, expected: list[dict[str, Any]]) -> None:
+    assert [(r["kind"], r["close"], r["time_ns"]) for r in records] == [
+        (r["kind"], r["close"], r["time_ns"]) for r in expected
+    ]
+    for number, (record, wanted) in enumerate(zip(records, expected, strict=True)):
+        for name, value in wanted.items():
+            got = record[name]
+            if name in FEATURES:
+                same = np.isclose(got, value, rtol=1e-9, atol=1e-9, equal_nan=True)
+            elif isinstance(value, bytes):
+                same = got.tobytes() == value
+            else:
+                same = int(got) == value
+            assert same, f"record {number}, {name}: {got}, and {value} by the reference"
+        assert set(FEATURES) <= set(wanted)
+
+
+@settings(max_examples=150)
+@given(events)
+def test_records_are_those_of_the_reference(drawn: list[tuple[Any, ...]]) -> None:
+    batch, packets = traffic(drawn)
+    reference = FlowReference()
+    reference.take(packets)
+    reference.finish()
+    assert_same(records_of(batch, small_meter()), reference.records)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_long_traffic_has_the_records_of_the_reference(seed: int) -> None:
+    batch, packets = traffic(random_events(seed, 2_000))
+    reference = FlowReference()
+    reference.take(packets)
+    reference.finish()
+    assert_same(records_of(batch, small_meter()), reference.records)
+
+
+@given(events, st.lists(st.integers(1, 20), max_size=8), st.sampled_from([1, 2, 3, 5, 1_000]))
+def test_any_chunking_gives_the_same_bytes(
+    drawn: list[tuple[Any, ...]], sizes: list[int], capacity: int
+) -> None:
+    batch, _ = traffic(drawn)
+    whole = records_of(batch, small_meter(capacity=capacity, seed=1))
+    pieces = records_of(batch, small_meter(capacity=capacity, seed=2), sizes)
+    assert pieces.tobytes() == whole.tobytes()
+
+
+@given(events, st.sampled_from([1, 2, 3, 1_000]))
+def test_final_records_are_the_same_without_snapshots(drawn: list[tuple[Any, ...]], capacity: int) -> None:
+    batch, _ = traffic(drawn)
+    with_snapshots = records_of(batch, small_meter(capacity=capacity))
+    assert (
+        records_of(batch, small_meter(capacity=capacity, snapshots=False)).tobytes()
+        == with_snapshots[with_snapshots["kind"] != Kind.SNAPSHOT].tobytes()
+    )
+
+
+@given(events, st.sampled_from([1, 2, 3, 1_000]))
+def test_no_packet_is_lost_or_told_twice(drawn: list[tuple[Any, ...]], capacity: int) -> None:
+    batch, packets = traffic(drawn)
+    meter = small_meter(capacity=capacity)
+    records = records_of(batch, meter)
+    told = records["new_fwd_packets"].sum(dtype=int) + records["new_bwd_packets"].sum(dtype=int)
+    assert told == len(packets) == meter.stats.packets_metered
+    told = records["new_fwd_bytes"].sum(dtype=int) + records["new_bwd_bytes"].sum(dtype=int)
+    assert told == sum(p.payload for p in packets)
+    stats = meter.stats
+    ended = stats.flows_expired + stats.flows_cut + stats.flows_evicted + stats.flows_at_end
+    assert ended == stats.flows_created == (records["kind"] != Kind.SNAPSHOT).sum()
+    assert stats.snapshots == (records["kind"] == Kind.SNAPSHOT).sum()
+
+
+@given(events)
+def test_records_come_in_the_order_in_which_they_are_due(drawn: list[tuple[Any, ...]]) -> None:
+    records = records_of(traffic(drawn)[0], small_meter())
+    assert (np.diff(records["time_ns"]) >= 0).all()
+
+
+def test_kernels_run_unjitted_without_a_warning() -> None:
+    tests = ["tests/capture/test_meter_features.py", "tests/capture/test_meter_decode.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4_000:]
