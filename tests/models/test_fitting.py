@@ -1,0 +1,183 @@
+"""Folds by origin, thresholds from benign captures, and a model that scores as the daemon will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.evidence import FAMILIES, RULES, CounterEvidence
+from models.training.dataset import CaptureWindows, Collector, collect
+from models.training.fitting import (
+    COUNTER_WEIGHT,
+    assign_folds,
+    decisions,
+    evidence_rule,
+    network_spec,
+    threshold_for,
+)
+from models.training.labels import CaptureLabel, Networks
+from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
+from tests.models.flows import random_records
+
+SMALL = {"filters": 4, "lstm": 4, "counter_units": 4, "dense": 4}
+
+
+def label(path: str, *, attack: bool, origin: str, in_scope: bool = True) -> CaptureLabel:
+    hosts = Networks(["10.0.0.1"] if attack else [])
+    none = Networks([])
+    return CaptureLabel(path, attack, origin, "scan", hosts, none, False, False, None, None, in_scope)
+
+
+def corpus(sizes: dict[str, tuple[int, int]]) -> list[CaptureLabel]:
+    """Labels of (attacks, benign) captures of each origin."""
+    return [
+        label(f"{origin}/{n}.pcap", attack=n < attacks, origin=origin)
+        for origin, (attacks, benign) in sizes.items()
+        for n in range(attacks + benign)
+    ]
+
+
+# -- folds
+
+
+def test_an_origin_is_in_one_fold() -> None:
+    random = np.random.default_rng(3)
+    labels = corpus({f"o{n}": tuple(random.integers(0, 9, 2)) for n in range(40)})
+    random.shuffle(labels)  # type: ignore[arg-type]
+    folds = assign_folds(labels, 5, seed=1)
+    assert set(folds) == set(range(5))
+    of_origin: dict[str, set[int]] = {}
+    for one, fold in zip(labels, folds, strict=True):
+        of_origin.setdefault(one.origin, set()).add(int(fold))
+    assert all(len(folds_of) == 1 for folds_of in of_origin.values())
+
+
+def test_folds_are_alike_in_attacks_and_in_benign_captures() -> None:
+    labels = corpus({f"o{n}": (2, 0) for n in range(20)} | {f"b{n}": (0, 6) for n in range(10)})
+    folds = assign_folds(labels, 5, seed=1)
+    attack = np.array([one.attack for one in labels])
+    assert np.bincount(folds[attack]).tolist() == [8] * 5
+    assert np.bincount(folds[~attack]).tolist() == [12] * 5
+
+
+def test_one_large_origin_has_a_fold_nearly_alone() -> None:
+    labels = corpus({"large": (30, 30)} | {f"o{n}": (1, 1) for n in range(30)})
+    folds = assign_folds(labels, 3, seed=1)
+    large = folds[[one.origin == "large" for one in labels]][0]
+    others = np.bincount(folds[[one.origin != "large" for one in labels]], minlength=3)
+    assert others[large] <= 2 and abs(int(np.delete(others, large) @ [1, -1])) <= 2
+
+
+def test_folds_are_the_same_for_the_same_seed_in_any_order_of_captures() -> None:
+    labels = corpus({f"o{n}": (n % 3, 1) for n in range(20)})
+    folds = assign_folds(labels, 4, seed=1)
+    np.testing.assert_array_equal(assign_folds(labels, 4, seed=1), folds)
+    np.testing.assert_array_equal(assign_folds(labels[::-1], 4, seed=1), folds[::-1])
+    assert not np.array_equal(assign_folds(labels, 4, seed=2), folds)
+
+
+# -- thresholds
+
+
+@pytest.mark.parametrize(("share", "threshold"), [(0.0, 100.0), (0.009, 100.0), (0.01, 99.0), (0.05, 95.0)])
+def test_the_threshold_is_the_lowest_that_the_share_of_benign_captures_exceeds(
+    share: float, threshold: float
+) -> None:
+    maxima = np.random.default_rng(1).permutation(np.arange(1.0, 101.0))
+    found = threshold_for(maxima, share)
+    assert found == threshold
+    assert (maxima > found).mean() <= share
+
+
+def test_a_threshold_of_equal_captures_lets_none_pass() -> None:
+    assert threshold_for(np.full(10, 2.5), 0.3) == 2.5
+
+
+# -- a model
+
+
+@pytest.fixture(scope="module")
+def collected() -> tuple[Collector, list[CaptureWindows], list[np.ndarray]]:
+    labels = corpus({"a": (1, 1), "b": (1, 1), "c": (0, 1)})
+    records = {one.path: random_records(120, seed) for seed, one in enumerate(labels)}
+    captures: list[CaptureWindows] = []
+    collector = collect(labels, lambda one: records[one.path], captures.append)
+    return collector, captures, [records[one.path] for one in labels]
+
+
+def test_the_network_is_for_this_versions_windows() -> None:
+    spec = network_spec(lstm=5)
+    assert (spec.window, spec.row_features, spec.counters) == (WINDOW, len(ROW_NAMES), len(COUNTER_NAMES))
+    assert (spec.families, spec.lstm) == (len(FAMILIES), 5)
+
+
+@pytest.fixture(scope="module")
+def model(collected: Any) -> Any:
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
+    from models.training.fitting import fit_model
+    from models.training.network_fit import Options
+
+    chosen = np.array([True, True, True, True, False])
+    return fit_model(collected[0], chosen, network_spec(**SMALL), Options(epochs=1))
+
+
+def test_a_model_is_calibrated_on_the_benign_captures_it_was_fitted_on(model: Any, collected: Any) -> None:
+    collector, captures, _ = collected
+    assert [one.label.attack for one in captures] == [True, False, True, False, False]
+    for rule, entry in zip(RULES, model.counters, strict=True):
+        benign = [collector.maxima(np.arange(5) == n)[rule.name][0] for n in (1, 3)]
+        assert entry["captures"] == 2
+        np.testing.assert_allclose(entry["maxima"], sorted(benign, reverse=True), atol=1e-4)
+    calibration = model.calibration(4.5)
+    assert calibration == evidence_rule(model.counters, 4.5)
+    assert (calibration["threshold"], calibration["counter_weight"]) == (4.5, COUNTER_WEIGHT)
+
+
+def test_the_network_learns_what_to_add_to_the_counters_unless_it_stands_alone(
+    model: Any, collected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.training import fitting
+    from models.training.network_fit import Arrays, FitResult, Options
+
+    seen: list[Arrays] = []
+
+    def fit_network(spec: Any, train: Arrays, *others: Any) -> FitResult:
+        seen.append(train)
+        return FitResult(model.weights, [])
+
+    monkeypatch.setattr(fitting, "fit_network", fit_network)
+    collector, chosen = collected[0], np.ones(5, bool)
+    beside = fitting.fit_model(collector, chosen, model.spec, Options())
+    fitting.fit_model(collector, chosen, model.spec, Options(), beside_counters=False)
+    counters = collector.training_set().counters
+    expected = CounterEvidence(beside.counters, COUNTER_WEIGHT).scores(counters)
+    assert expected.max() > 0
+    np.testing.assert_allclose(seen[0].offset, expected, rtol=1e-6)
+    assert (seen[1].offset == 0).all()
+
+
+def test_the_trainer_decides_as_the_daemon_does(model: Any, collected: Any, tmp_path: Path) -> None:
+    from models import Scorer, save_bundle
+    from models.training.convert import convert
+    from models.training.fitting import Predictor
+
+    _, captures, records = collected
+    logits, families = Predictor(model)(captures[4].windows)
+    assert families.shape == (len(logits), len(FAMILIES))
+    np.testing.assert_allclose(families.sum(axis=1), 1, rtol=1e-5)
+    rule = model.calibration(0.0)
+    threshold = float(np.median(decisions(captures[4], rule, logits, families)))
+    expected = decisions(captures[4], rule, logits, families)
+    bundle = save_bundle(
+        tmp_path / "bundle", name="small", meter="native", spec=model.spec, scaling=model.scaling,
+        calibration=model.calibration(threshold), families=FAMILIES, weights=model.weights,
+        tflite=convert(model.spec, model.weights), training={}, metrics={}, created="2026-01-02",
+    )  # fmt: skip
+    findings = Scorer(bundle, runtime="litert").push(records[4])
+    above = expected[expected > threshold + 1e-4]
+    assert len(above) > 50
+    scores = np.array([one.score for one in findings])
+    np.testing.assert_allclose(scores[scores > threshold + 1e-4], above, atol=1e-5)

@@ -1,0 +1,238 @@
+"""`ids-train fit` from labelled flow records to a bundle that the daemon scores with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from models.training.cli import main
+from tests.models.flows import record, table
+
+ROOT = Path(__file__).parents[2]
+
+ATTACKER, SERVER, CLIENT = "198.51.100.66", "10.0.0.5", "10.0.0.21"
+
+
+def scan(ports: int, seed: int) -> list[np.void]:
+    """Unanswered probes of many ports, some a second."""
+    random = np.random.default_rng(seed)
+    times = np.cumsum(random.exponential(0.2, ports))
+    return [record(ATTACKER, SERVER, float(t), port=1000 + n) for n, t in enumerate(times)]
+
+
+def visits(count: int, seed: int) -> list[np.void]:
+    """Answered flows of a client to a few servers, some a minute."""
+    random = np.random.default_rng(seed)
+    times = np.cumsum(random.exponential(8.0, count))
+    return [
+        record(
+            CLIENT, f"203.0.113.{random.integers(1, 6)}", float(t), port=443, answer=float(t) + 0.02,
+            packets=(int(random.integers(4, 30)), int(random.integers(4, 30))),
+            payload=(int(random.integers(100, 900)), int(random.integers(1000, 90000))), flags=(2, 18),
+        )
+        for t in times
+    ]  # fmt: skip
+
+
+class Corpus(NamedTuple):
+    records: Path
+    labels: Path
+
+
+def write_corpus(folder: Path) -> Corpus:
+    """A benign capture and one of a scan from each of four origins, as the trainer reads them."""
+    from capture import FlowWriter
+
+    attack = {"kind": "attack", "family": "scan", "attackers": [ATTACKER], "victims": [SERVER]}
+    lines = []
+    for number, origin in enumerate("abcd"):
+        captures: dict[str, tuple[dict[str, Any], list[np.void]]] = {
+            "benign": ({"kind": "benign"}, visits(40, number)),
+            "scan": (attack, scan(60, number) + visits(10, number + 100)),
+        }
+        for name, (label, flows) in captures.items():
+            path = f"{origin}/{name}.pcap"
+            lines.append(json.dumps({"path": path, "origin": origin, **label}) + "\n")
+            target = folder / "records" / f"{path}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FlowWriter(str(target), records=True) as writer:
+                writer.write(table(flows))
+    (folder / "labels.jsonl").write_text("".join(lines))
+    return Corpus(folder / "records", folder / "labels.jsonl")
+
+
+def arguments(corpus: Corpus, out: Path) -> list[str]:
+    sides = {"--records": corpus.records, "--labels": corpus.labels, "--out": out}
+    small = {"--epochs": 1, "--folds": 2, "--created": "2026-01-02"}
+    return ["fit", *(str(text) for option in (sides | small).items() for text in option)]
+
+
+def fit(corpus: Corpus, out: Path) -> int:
+    return main(arguments(corpus, out))
+
+
+def lines_of(error: str) -> list[str]:
+    """What ids-train itself said: TensorFlow logs to the same stream as it likes."""
+    return [line for line in error.splitlines() if line.startswith("ids-train: ")]
+
+
+def refusal(capfd: pytest.CaptureFixture[str], code: int) -> str:
+    """The one line with which a command that ended with exit code 1 explains itself."""
+    assert code == 1
+    error = capfd.readouterr().err
+    assert "Traceback" not in error
+    (line,) = lines_of(error)
+    return line
+
+
+needs_tensorflow = pytest.mark.usefixtures("tensorflow")
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Any:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ids-daemon[train]'")
+    return pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def fitted(tensorflow: Any, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle fitted on the corpus, once."""
+    out = tmp_path_factory.mktemp("fitted") / "small"
+    assert fit(corpus, out) == 0
+    return out
+
+
+# -- a fit
+
+
+@pytest.mark.slow
+def test_fit_writes_a_bundle_that_says_what_it_was_made_of(fitted: Path, corpus: Corpus) -> None:
+    from models import load_bundle
+    from models.evidence import FAMILIES, RULES
+
+    bundle = load_bundle(fitted)
+    assert (bundle.name, bundle.meter, bundle.families) == ("small", "native", FAMILIES)
+    assert bundle.manifest["created"] == "2026-01-02"
+    training = bundle.manifest["training"]
+    assert training["labels_sha256"] == hashlib.sha256(corpus.labels.read_bytes()).hexdigest()
+    assert (training["captures"], training["folds"], training["epochs"], training["seed"]) == (8, 2, 1, 1)
+    assert [(entry["name"], entry["captures"]) for entry in bundle.calibration["counters"]] == [
+        (rule.name, 4) for rule in RULES
+    ]
+    assert np.isfinite(bundle.calibration["threshold"])
+
+
+@pytest.mark.slow
+def test_a_fitted_bundle_finds_a_scan_that_it_has_not_seen(fitted: Path) -> None:
+    from models import Scorer, load_bundle
+
+    scorer = Scorer(load_bundle(fitted), runtime="litert")
+    records = table(scan(200, 77) + visits(20, 78))
+    findings = scorer.push(records)
+    scanner = bytes(10) + b"\xff\xff" + bytes([198, 51, 100, 66])
+    assert {(one.host, one.role) for one in findings} >= {(scanner, "actor")}
+    assert all(np.isfinite(one.score) and one.score > one.threshold for one in findings)
+    assert scorer.stats.as_dict()["findings"] == len(findings)
+
+
+@pytest.mark.slow
+def test_the_same_command_gives_the_same_bytes_in_another_process(
+    fitted: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    again = tmp_path / "small"
+    command = "import sys; from models.training.cli import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run(
+        [sys.executable, "-c", command, *arguments(corpus, again)],
+        cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True, capture_output=True, timeout=600,
+    )  # fmt: skip
+    names = sorted(path.name for path in fitted.iterdir())
+    assert names == ["calibration.json", "manifest.json", "model.tflite", "scaling.json", "weights.npz"]
+    for name in names:
+        assert (again / name).read_bytes() == (fitted / name).read_bytes(), name
+
+
+# -- what cannot be fitted
+
+
+@needs_tensorflow
+def test_a_missing_folder_of_records_is_one_line(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = fit(Corpus(tmp_path / "none", corpus.labels), tmp_path / "out")
+    assert refusal(capfd, code) == (
+        f"ids-train: {tmp_path}/none: no such folder; make it with `ids-daemon flows CAPTURE --records`"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@needs_tensorflow
+def test_a_missing_label_file_is_one_line(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = fit(Corpus(corpus.records, tmp_path / "none.jsonl"), tmp_path / "out")
+    assert refusal(capfd, code).startswith(f"ids-train: {tmp_path}/none.jsonl: No such file or directory")
+
+
+@needs_tensorflow
+def test_a_broken_label_line_is_named_by_file_and_line(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text(corpus.labels.read_text() + '{"path": "x.pcap", kind: attack}\n')
+    code = fit(Corpus(corpus.records, labels), tmp_path / "out")
+    assert refusal(capfd, code).startswith(f"ids-train: {labels}:9: not a capture's label: ")
+
+
+@needs_tensorflow
+def test_a_parquet_of_something_else_is_one_line(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    other = tmp_path / "a" / "benign.pcap.parquet"
+    other.parent.mkdir()
+    pq.write_table(pa.table({"flow_id": [1, 2], "city": ["Aden", "Brno"]}), other)
+    code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
+    assert refusal(capfd, code) == (
+        f"ids-train: {other}: column start_ns is missing; write it again with `ids-daemon flows --records`"
+    )
+    other.write_bytes(b"Flow ID,Src IP\n1,10.0.0.1\n")
+    code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
+    assert refusal(capfd, code).startswith(f"ids-train: {other}: not a file of flow records: ")
+
+
+@needs_tensorflow
+def test_records_of_other_captures_than_those_labelled_are_told(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
+    assert "are these the records of the labelled captures?" in refusal(capfd, code)
+
+
+def test_without_tensorflow_the_line_to_install_it_is_said_and_the_exit_code_is_2(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert fit(corpus, tmp_path / "out") == 2
+    assert capfd.readouterr().err == "ids-train: tensorflow is missing: pip install 'ids-daemon[train]'\n"
+
+
+def test_wrong_use_is_exit_code_2(capfd: pytest.CaptureFixture[str]) -> None:
+    for wrong in ([], ["fit"], ["fit", "--records", "x"], ["nonsense"]):
+        with pytest.raises(SystemExit) as ended:
+            main(wrong)
+        assert ended.value.code == 2
