@@ -40,7 +40,7 @@ class NetworkSpec:
     counter_units: int = 48  #: of the layer that the counters go through
     dense: int = 48
     dropout: float = 0.5  #: of units, before and after the dense layer
-    row_dropout: float = 0.2  #: of whole rows but the newest, while fitting
+    row_dropout: float = 0.2  #: of whole rows, while fitting
     noise: float = 0.05  #: deviation of Gaussian noise on the scaled inputs, while fitting
     l2: float = 1e-4  #: of the kernels
 

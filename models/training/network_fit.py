@@ -64,7 +64,7 @@ def fit_network(
 
     The loss is binary cross-entropy from logits, the offset added, plus, for attacks of a known family,
     `family_weight` times that head's cross-entropy, each window by its weight.  While fitting,
-    whole rows but the newest are zeroed at random (`spec.row_dropout`) and inputs get noise
+    whole rows are zeroed at random (`spec.row_dropout`) and inputs get noise
     (`spec.noise`).  The weights returned are means over the last steps, which steadies them from
     seed to seed.
 
@@ -118,7 +118,7 @@ class _Machine:
             mean.assign(variable)
         steps = options.epochs * -(-windows // options.batch_size)
         schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps, alpha=0.05)
-        optimizer = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
+        optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
         optimizer.build(fitted)
         # Not by the weights of the batch at hand: a batch of light windows stays a light batch.
         per_batch = 1.0 / (mean_weight * options.batch_size)
@@ -126,9 +126,10 @@ class _Machine:
         @tf.function
         def step(rows: Any, counters: Any, *others: Any) -> Any:
             done = optimizer.iterations + 0
-            seed = [options.seed, tf.cast(done, tf.int32)]
-            rows, counters = _add_noise(rows, counters, spec.noise, seed)
-            rows = _drop_rows(rows, spec.row_dropout, seed)
+            draw = 3 * tf.cast(done, tf.int32)
+            rows = _add_noise(rows, spec.noise, [options.seed, draw])
+            rows = _drop_rows(rows, spec.row_dropout, [options.seed, draw + 1])
+            counters = _add_noise(counters, spec.noise, [options.seed, draw + 2])
             with tf.GradientTape() as tape:
                 loss = _weighed_loss(network, options, (rows, counters, *others), training=True) * per_batch
                 total = tf.add_n([loss, *network.losses])
@@ -159,28 +160,23 @@ def _weighed_loss(model: Any, options: Options, batch: tuple[Any, ...], training
     return tf.reduce_sum(weight * loss)
 
 
-def _add_noise(rows: Any, counters: Any, deviation: float, seed: list[Any]) -> tuple[Any, Any]:
-    """Gaussian noise on real rows and counters; padding stays 0."""
+def _drop_rows(rows: Any, rate: float, seed: Any) -> Any:
+    """Zero whole rows of (B, N, F) at random, and raise the others so that sums stay."""
+    import tensorflow as tf
+
+    if not rate:
+        return rows
+    kept = tf.cast(tf.random.stateless_uniform([*rows.shape[:2], 1], seed) >= rate, tf.float32)
+    return rows * kept / (1.0 - rate)
+
+
+def _add_noise(values: Any, deviation: float, seed: Any) -> Any:
+    """Gaussian noise, so that no decision hangs on the last digit of a feature or on bare padding."""
     import tensorflow as tf
 
     if not deviation:
-        return rows, counters
-    real = tf.cast(tf.reduce_any(rows != 0, axis=2, keepdims=True), tf.float32)
-    rows += real * tf.random.stateless_normal(rows.shape, [seed[0] + 1, seed[1]], stddev=deviation)
-    return rows, counters + tf.random.stateless_normal(
-        counters.shape, [seed[0] + 2, seed[1]], stddev=deviation
-    )
-
-
-def _drop_rows(rows: Any, rate: float, seed: Any) -> Any:
-    """Zero whole rows of (B, N, F) at random; the newest, which the window is about, stays."""
-    import tensorflow as tf
-
-    if not rate or rows.shape[1] == 1:
-        return rows
-    chance = tf.random.stateless_uniform([rows.shape[0], rows.shape[1] - 1, 1], seed)
-    kept = tf.cast(chance >= rate, tf.float32)
-    return rows * tf.concat([kept, tf.ones_like(rows[:, :1, :1])], axis=1)
+        return values
+    return values + tf.random.stateless_normal(values.shape, seed, stddev=deviation)
 
 
 def _batches(
