@@ -34,6 +34,8 @@ neural network scores them, and attacks are told as incidents, a few lines each.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    if sys.stdout is None:  # started with it closed, as by `>&-`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for the life of the process)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -53,12 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CaptureError, FlowFileError, IdsError) as error:
         tell(str(error))
         return FAILED
-    except BrokenPipeError:
-        # Whoever read our output has gone.  Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has gone
+        _let_go_of_stdout()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Captures, outputs and settings are told of above, by name; what is left is standard output.
+        tell(f"{error.filename or 'standard output'}: cannot be written: {error.strerror or error}")
+        _let_go_of_stdout()
+        return FAILED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _let_go_of_stdout() -> None:
+    """What is still unwritten goes nowhere; Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any, TypeGuard
 
 from rich.console import Console
@@ -49,23 +50,29 @@ def add(commands: Subcommands) -> None:
 def tail(options: argparse.Namespace) -> int:
     path = options.file or configuration(options).outputs.eve.path
     console = output()
-    try:
-        with open(path, "rb") as file:
+    with ExitStack() as opened:
+        with _reading(path):
+            file = opened.enter_context(open(path, "rb"))
             begin, skipped = _last_alerts(file, options.lines)
-            for event in begin:
-                _show(console, event)
-            if skipped:
-                tell(f"{path}: {skipped} lines are no EVE events and were passed over")
-            if not options.follow:
-                return 0
-            for line in follow(path, file):
-                if _is_alert(one := parse(line)):
-                    _show(console, one)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise OutputError(f"{path}: cannot be read: {error.strerror or error}") from None
+        for event in begin:
+            _show(console, event)
+        if skipped:
+            tell(f"{path}: {skipped} lines are no EVE events and were passed over")
+        if not options.follow:
+            return 0
+        for line in follow(path, file):
+            if _is_alert(one := parse(line)):
+                _show(console, one)
     return 0
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """OutputError for what goes wrong with the file; showing what is in it stays outside."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def follow(
@@ -78,7 +85,7 @@ def follow(
     """
     rest = b""
     current = file
-    try:
+    with ExitStack() as opened, _reading(path):
         while True:
             chunk = current.read(1 << 16)
             if chunk:
@@ -91,13 +98,9 @@ def follow(
                 wait()
                 continue
             *lines, _ = (rest + current.read()).split(b"\n")  # written until the writer let go of it
-            if current is not file:
-                current.close()
-            current, rest = successor, b""
+            opened.close()
+            current, rest = opened.enter_context(successor), b""
             yield from lines
-    finally:
-        if current is not file:
-            current.close()
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
