@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -214,15 +215,14 @@ def feature_matrix(records: np.ndarray) -> npt.NDArray[np.float64]:
     )
 
 
+_identity_layout: Any = {
+    "names": list(IDENTITY_NAMES),
+    "formats": [FLOW_DTYPE.fields[name][0] for name in IDENTITY_NAMES],  # type: ignore[index]
+    "offsets": [FLOW_DTYPE.fields[name][1] for name in IDENTITY_NAMES],  # type: ignore[index]
+    "itemsize": FLOW_DTYPE.itemsize,
+}
 #: The fields before the features, over whole records: a smaller type for kernels.
-IDENTITY_DTYPE = np.dtype(
-    {
-        "names": list(IDENTITY_NAMES),
-        "formats": [FLOW_DTYPE.fields[name][0] for name in IDENTITY_NAMES],  # type: ignore[index]
-        "offsets": [FLOW_DTYPE.fields[name][1] for name in IDENTITY_NAMES],  # type: ignore[index]
-        "itemsize": FLOW_DTYPE.itemsize,
-    }
-)
+IDENTITY_DTYPE = np.dtype(_identity_layout)
 
 
 def identity_view(records: np.ndarray) -> np.ndarray:
