@@ -51,13 +51,9 @@ def main() -> None:
         spent += time.process_time() - began
     packets = passes * count
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{arguments.capture}: {count:,} packets, read in {read_s:.2f} CPU seconds, first compilation included"
-    )
-    print(
-        f"{packets:,} packets metered in {spent:.2f} CPU seconds: {packets / spent:,.0f} packets a CPU second"
-    )
-    print(f"{records:,} records: {records / spent:,.0f} records a CPU second; peak memory {peak:,.0f} MiB")
+    print(f"{arguments.capture}: {count:,} packets, read in {read_s:.2f} s of CPU (compiling included)")
+    print(f"{packets:,} packets metered in {spent:.2f} s of CPU: {packets / spent:,.0f} packets a second")
+    print(f"{records:,} records: {records / spent:,.0f} a second; peak memory {peak:,.0f} MiB")
 
 
 def read(path: str) -> list[PacketBatch]:
