@@ -266,6 +266,22 @@ def reminder_of(table, hashed, p, larger, key_vlan):
 
 
 @kernel
+def remembers(reminder, flow):
+    """Whether a reminder in use is that of the flow's key."""
+    return (
+        reminder.a_lo == flow.a_lo
+        and reminder.b_lo == flow.b_lo
+        and reminder.a_port == flow.a_port
+        and reminder.b_port == flow.b_port
+        and reminder.csv_protocol == flow.csv_protocol
+        and reminder.a_hi == flow.a_hi
+        and reminder.b_hi == flow.b_hi
+        and reminder.interface == flow.interface
+        and reminder.key_vlan == flow.key_vlan
+    )
+
+
+@kernel
 def remember(table, flow, ready, carried_us):
     """Keep what the next piece of this key must know; the bucket's oldest reminder makes room."""
     ways = min(REMINDER_WAYS, len(table.reminders))
@@ -273,25 +289,13 @@ def remember(table, flow, ready, carried_us):
     chosen = bucket
     for at in range(bucket, bucket + ways):
         entry = table.reminders[at]
-        if not entry.used or (
-            entry.a_lo == flow.a_lo
-            and entry.b_lo == flow.b_lo
-            and entry.a_port == flow.a_port
-            and entry.b_port == flow.b_port
-            and entry.csv_protocol == flow.csv_protocol
-            and entry.a_hi == flow.a_hi
-            and entry.b_hi == flow.b_hi
-            and entry.interface == flow.interface
-            and entry.key_vlan == flow.key_vlan
-        ):
+        if not entry.used or remembers(entry, flow):
             chosen = at
             break
         if entry.stamp < table.reminders[chosen].stamp:
             chosen = at
     entry = table.reminders[chosen]
-    if entry.used and not (
-        entry.a_lo == flow.a_lo and entry.b_lo == flow.b_lo and entry.a_port == flow.a_port
-    ):
+    if entry.used and not remembers(entry, flow):
         table.counters[_REPLACED] += 1
     table.registers[r.STAMP] += 1
     entry.used = 1

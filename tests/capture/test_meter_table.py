@@ -9,7 +9,7 @@ from capture.columns import Close, Kind
 from capture.meter import FlowMeter, MeterStats
 from capture.meter.stats import REASONS
 from tests.capture.metering import datagram, records_of, reply, request, small_meter, timed_batch
-from tests.packets import arp_frame, batch_of, ethernet, tcp_frame, udp_frame
+from tests.packets import arp_frame, at, batch_of, ethernet, tcp_frame, udp_frame
 
 Timed = tuple[float, bytes]
 
@@ -70,14 +70,28 @@ def test_an_evicted_flow_that_goes_on_keeps_direction_and_connection_time() -> N
     )
 
 
-def test_reminders_are_bounded_and_the_oldest_is_replaced() -> None:
+@pytest.mark.parametrize("server", ["10.0.0.2", "10.0.0.0"])
+def test_reminders_are_bounded_and_each_replaced_one_is_counted(server: str) -> None:
     meter = small_meter(memory=8)
-    ended: list[Timed] = [
-        (n / 10 + part / 100, session(1_000 + n, flags)) for n in range(9) for part, flags in enumerate("SR")
+    ended = [
+        (number / 10 + part / 100, tcp_frame("10.0.0.1", server, 1_000 + number, 80, flags))
+        for number in range(9)
+        for part, flags in enumerate("SR")
     ]
     list(meter.process(timed_batch(ended)))
     list(meter.advance(int(2e18)))
     assert (meter.stats.flows_expired, meter.stats.reminders_replaced) == (9, 1)
+
+
+def test_the_oldest_reminder_goes_and_the_others_still_hold() -> None:
+    meter = small_meter(memory=8)
+    begun = [(number / 10, tcp_frame("10.0.0.1", "10.0.0.2", 1_000 + number, 80, "S")) for number in range(9)]
+    list(meter.process(timed_batch(begun)))
+    list(meter.advance(at(130)))
+    answers = [(131, tcp_frame("10.0.0.2", "10.0.0.1", 80, 1_000 + number, "A")) for number in range(9)]
+    records = records_of(timed_batch(answers), meter)
+    sources = {int(max(r["src_port"], r["dst_port"])): int(r["src_port"]) for r in records}
+    assert sources == {1_000: 80} | {1_000 + number: 1_000 + number for number in range(1, 9)}
 
 
 @pytest.mark.parametrize("bounds", [{"capacity": 0}, {"memory": 0}])
