@@ -95,7 +95,7 @@ def attackers() -> set[str]:
 
 
 def who_was_found(alerts: bytes) -> dict[str, list[str]]:
-    """For each technique of the demo capture the families under which its attacker is named in its time."""
+    """For each technique of the demo capture the families of incidents that its attacker opened."""
     found: dict[str, list[str]] = {}
     for label in labels():
         families = found.setdefault(label["technique"], [])
@@ -106,7 +106,7 @@ def who_was_found(alerts: bytes) -> dict[str, list[str]]:
                 for key, slack in (("start", 0), ("end", 120))
             )
             if metadata(event)["incident_state"] == ["opened"] and begins <= told <= ends:
-                if set(label["attackers"]) & set(metadata(event)["actors"]):
+                if event["src_ip"] in label["attackers"]:
                     families += metadata(event)["family"]
     return found
 
@@ -153,7 +153,7 @@ def test_replay_names_the_attackers_and_nobody_else(replay: Replay) -> None:
 def test_replay_shows_each_incident_in_a_table_and_adds_up(replay: Replay) -> None:
     opened = [one for one in events(replay.alerts) if metadata(one)["incident_state"] == ["opened"]]
     for one in opened:
-        assert f"{one['src_ip']} → {one['dest_ip']}" in replay.run.stdout
+        assert one["src_ip"] in replay.run.stdout
     lines = replay.run.stdout.splitlines()
     summary = dict(line.split(maxsplit=1) for line in lines if line.strip()[:1].isalpha())
     assert summary["packets"].startswith("30,897 (30,857 metered; 40 ARP)")
