@@ -230,8 +230,9 @@ class Incidents:
         """The open incident that a finding belongs to.
 
         An actor's evidence belongs to the incident of that actor.  A target's belongs to the incident
-        of whoever it has most to do with, or to the one it is already a target of.  A flood has many
-        actors: theirs belongs to the flood of their common target.
+        of whoever it has most to do with, or to one of the same family that it is a target of: another
+        attacker with another attack on the same host is another incident.  A flood has many actors:
+        theirs belongs to the flood of their common target.
         """
         if finding.role == "actor":
             incident = self._by_actor.get(finding.host)
@@ -240,7 +241,10 @@ class Incidents:
                 incident = flood if flood is not None and flood.family == "dos" else None
             return incident
         by_counterpart = self._by_actor.get(actors[0]) if actors else None
-        return by_counterpart or self._by_target.get(finding.host)
+        by_target = self._by_target.get(finding.host)
+        if by_target is not None and by_target.family != _known(finding.family):
+            by_target = None
+        return by_counterpart or by_target
 
     def _index(self, incident: Incident) -> None:
         """Make the incident the latest one, findable by its listed hosts."""

@@ -260,3 +260,11 @@ def test_addresses_keep_their_version() -> None:
     assert text_of(packed_of("192.0.2.1")) == "192.0.2.1"
     assert text_of(packed_of("2001:DB8:0:0::1")) == "2001:db8::1"
     assert State.OPENED == "opened"
+
+
+def test_another_attack_on_the_same_target_is_another_incident() -> None:
+    scan, flood = finding(0), finding(20, role="target", actor="198.51.100.77", family="dos")
+    alerts = tell_all(Incidents(HOME), [scan, flood])
+    assert [str(alert.state) for alert in alerts] == ["opened", "opened", "closed", "closed"]
+    assert [names(alert.actors) for alert in alerts[:2]] == [[ATTACKER], ["198.51.100.77"]]
+    assert [alert.family for alert in alerts[2:]] == ["scan", "dos"]
