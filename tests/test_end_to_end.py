@@ -34,7 +34,7 @@ PRETRAINED = ROOT / "models" / "pretrained"
 #: Techniques of the demo capture that the shipped bundle of a meter finds.
 FOUND = {
     "native": {"nmap-syn", "masscan-telnet", "syn-flood", "slow-headers"},
-    "cicflowmeter": {"nmap-syn", "masscan-telnet", "syn-flood"},
+    "cicflowmeter": {"nmap-syn", "masscan-telnet", "medusa-ssh", "syn-flood", "slow-headers"},
 }
 
 #: Two minutes of a home network with six attacks: a person reads so many incidents gladly.
