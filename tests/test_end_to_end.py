@@ -185,7 +185,7 @@ def test_a_paced_replay_gives_the_same_bytes(ids: Any, replay: Replay, tmp_path:
 
 
 @native
-@pytest.mark.parametrize("size", [1, 61, 100_000])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 61, 100_000])
 def test_packets_in_batches_of_any_size_give_the_same_bytes(replay: Replay, size: int) -> None:
     from capture import open_capture
     from ids_daemon.config import Config

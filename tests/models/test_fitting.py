@@ -124,6 +124,7 @@ def model(collected: Any) -> Any:
     return fit_model(collected[0], chosen, network_spec(**SMALL), Options(epochs=1))
 
 
+@pytest.mark.slow
 def test_a_model_is_calibrated_on_the_benign_captures_it_was_fitted_on(model: Any, collected: Any) -> None:
     collector, captures, _ = collected
     assert [one.label.attack for one in captures] == [True, False, True, False, False]
@@ -136,6 +137,7 @@ def test_a_model_is_calibrated_on_the_benign_captures_it_was_fitted_on(model: An
     assert (calibration["threshold"], calibration["counter_weight"]) == (4.5, COUNTER_WEIGHT)
 
 
+@pytest.mark.slow
 def test_the_network_learns_what_to_add_to_the_counters_unless_it_stands_alone(
     model: Any, collected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +161,7 @@ def test_the_network_learns_what_to_add_to_the_counters_unless_it_stands_alone(
     assert (seen[1].offset == 0).all()
 
 
+@pytest.mark.slow
 def test_the_trainer_decides_as_the_daemon_does(model: Any, collected: Any, tmp_path: Path) -> None:
     from models import Scorer, save_bundle
     from models.training.convert import convert
