@@ -25,6 +25,7 @@ _FACE = {
     "FlowMeter": "capture.meter",
     "MeterStats": "capture.meter",
     "CicFlowMeter": "capture.cicflowmeter",
+    "kernels_are_cached": "capture.jit",
     "open_capture": "capture.files",
     "open_interface": "capture.live",
     "LiveCapture": "capture.live",

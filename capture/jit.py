@@ -43,6 +43,12 @@ def kernel(function: Any) -> Any:
         numba.config.CACHE_DIR = chosen
 
 
+def kernels_are_cached() -> bool:
+    """Whether kernels of these very sources were compiled before, so that a start takes no minute."""
+    folder = Path(numba.config.CACHE_DIR or _FOLDER)
+    return bool(numba.config.DISABLE_JIT) or (folder.is_dir() and any(folder.iterdir()))
+
+
 def structured(array: np.ndarray) -> np.ndarray:
     """An array whose kernels write `row.field`: numba's own way, and a recarray's un-jitted."""
     return array.view(np.recarray) if numba.config.DISABLE_JIT else array

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+import capture
 from ids_daemon.addresses import Networks, pair_of
 from ids_daemon.community_id import community_id
 from ids_daemon.config import Config
@@ -44,6 +45,12 @@ def build_meter(config: Config, *, count_cut: bool = True) -> Meter:
 
     capacity = config.flow.capacity
     return FlowMeter(capacity=capacity, memory=capacity, key_vlan=config.flow.key_vlan, count_cut=count_cut)
+
+
+def tell_of_compiling(config: Config, tell: Callable[[str], None]) -> None:
+    """Say so where the first packets will wait for the native meter's kernels to be compiled."""
+    if config.detector.meter == "native" and not capture.kernels_are_cached():
+        tell("compiling the metering kernels for this processor, once: a minute or two")
 
 
 def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:

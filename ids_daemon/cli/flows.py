@@ -46,7 +46,7 @@ def flows(options: argparse.Namespace) -> int:
     from capture import FlowWriter
     from ids_daemon.cli.progressbar import progress
     from ids_daemon.sources import CaptureSequence
-    from ids_daemon.stages import build_meter, community_ids
+    from ids_daemon.stages import build_meter, community_ids, tell_of_compiling
 
     captures = CaptureSequence(options.captures, tell)
     ids = partial(community_ids, seed=config.community_id.seed) if options.community_id else None
@@ -59,6 +59,8 @@ def flows(options: argparse.Namespace) -> int:
         # A file of flows alone is CICFlowMeter's, which counts captured bytes; records are what the
         # detector sees, which goes by the headers.
         meter = build_meter(config, count_cut=options.records is not None)
+        if not options.quiet:
+            tell_of_compiling(config, tell)
         with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:
             for batch in captures:
                 for records in meter.process(batch):

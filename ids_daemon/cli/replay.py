@@ -109,7 +109,13 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
     from ids_daemon.cli.progressbar import progress
     from ids_daemon.pipeline import Pipeline
     from ids_daemon.sources import CaptureSequence, paced
-    from ids_daemon.stages import build_incidents, build_meter, build_scoring, community_ids
+    from ids_daemon.stages import (
+        build_incidents,
+        build_meter,
+        build_scoring,
+        community_ids,
+        tell_of_compiling,
+    )
 
     writers = []
     if options.flows is not None:
@@ -120,6 +126,7 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
     scoring = build_scoring(config)
     if not options.quiet:
         tell(scoring.description)
+        tell_of_compiling(config, tell)
         if config.detector.meter == "cicflowmeter":
             tell("cicflowmeter gives a flow only at its end: alerts come later than with the native meter")
     eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, captures.interface_name)

@@ -137,9 +137,9 @@ def test_records_are_those_of_the_reference(drawn: list[tuple[Any, ...]]) -> Non
     assert_same(records_of(batch, small_meter()), reference.records)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_long_traffic_has_the_records_of_the_reference(seed: int) -> None:
-    batch, packets = traffic(random_events(seed, 2_000))
+    batch, packets = traffic(random_events(seed, 1_000))
     reference = FlowReference()
     reference.take(packets)
     reference.finish()

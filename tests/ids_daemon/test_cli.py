@@ -39,6 +39,7 @@ def fake_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(stages, "build_meter", lambda config, **options: FakeMeter())
     monkeypatch.setattr(stages, "build_scoring", scoring)
+    monkeypatch.setitem(vars(capture), "kernels_are_cached", lambda: True)
     monkeypatch.setattr("ids_daemon.configfile.DEFAULT_FILE", "/nowhere/ids_daemon.yaml")
     monkeypatch.delenv("COLUMNS", raising=False)
     for name in [name for name in os.environ if name.startswith("IDS_")]:
@@ -248,6 +249,17 @@ def test_flows_alone_count_captured_bytes_and_records_whole_packets(
     said = ids("flows", str(cut), "--records", str(records))
     assert said.err == f"ids-daemon: 1 packets: 1 rows in {records}\n"
     assert capture.read_records(str(records))["total_length_of_fwd_packet"].tolist() == [1000.0]
+
+
+def test_a_first_start_says_that_it_compiles(
+    ids: Any, scan_pcap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(capture), "kernels_are_cached", lambda: False)
+    line = "ids-daemon: compiling the metering kernels for this processor, once: a minute or two\n"
+    assert line in ids("replay", scan_pcap).err
+    assert line in ids("flows", scan_pcap, "-o", str(tmp_path / "f.csv")).err
+    assert ids("replay", scan_pcap, "--quiet").err == ""
+    assert "compiling" not in ids("replay", scan_pcap, "--meter", "cicflowmeter").err
 
 
 def test_flows_without_pyarrow_say_how_to_install_it(
