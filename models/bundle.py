@@ -198,9 +198,7 @@ def save_bundle(
             for file, data in files.items()
         },
     }
-    target = Path(folder).resolve()
-    if target.exists() and not _may_replace(target):
-        raise BundleError(f"{target}: is there and no bundle: name a new folder")
+    target = place_for(folder)
     new = target.with_name(f".{target.name}.new-{os.getpid()}")
     try:
         new.mkdir(parents=True)
@@ -212,6 +210,18 @@ def save_bundle(
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return load_bundle(target, meter=meter)
+
+
+def place_for(folder: str | os.PathLike[str]) -> Path:
+    """Where a bundle may be saved: a new folder, an empty one, or one with a bundle.
+
+    Raises BundleError for anything else: never something of a person's that a typing error names.
+    """
+    target = Path(folder).resolve()
+    replaceable = target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
+    if target.exists() and not replaceable:
+        raise BundleError(f"{target}: is there and no bundle: name a new folder")
+    return target
 
 
 def operators(tflite: bytes) -> set[str]:
@@ -334,11 +344,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _may_replace(target: Path) -> bool:
-    """A bundle or an empty folder: never something of a person's that a typing error names."""
-    return target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
 
 
 def _put_in_place(new: Path, target: Path) -> None:

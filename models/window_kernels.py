@@ -139,9 +139,7 @@ PAIR_DTYPE = np.dtype(
 )
 
 #: A peer of a stream with its fading number of pairs; ports likewise.
-SIDE_DTYPE = np.dtype(
-    [("hash", np.uint64), ("last_ns", np.int64), ("pairs", np.float32, (_W,))], align=True
-)
+SIDE_DTYPE = np.dtype([("hash", np.uint64), ("last_ns", np.int64), ("pairs", np.float32, (_W,))], align=True)
 
 ROW_META_DTYPE = np.dtype(
     [

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +56,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--name", help="name of the bundle (default: that of the folder)")
     fit.add_argument(
-        "--share", type=float, default=0.015, help="benign captures that may alarm (default 0.015)"
+        "--share", type=_share, default=0.015, help="benign captures that may alarm (default 0.015)"
     )
-    fit.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS)
-    fit.add_argument("--seed", type=int, default=1)
-    fit.add_argument("--folds", type=int, default=5)
+    fit.add_argument("--epochs", type=_at_least(1), default=DEFAULT_EPOCHS)
+    fit.add_argument("--seed", type=_at_least(0), default=1)
+    fit.add_argument("--folds", type=_at_least(2), default=5)
     fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
     fit.set_defaults(run=_fit)
     return parser
 
 
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number from {lowest} on")
+        return int(text)
+
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share: from 0 to below 1")
+    return share
+
+
 def _fit(args: argparse.Namespace) -> None:
     import tensorflow  # noqa: F401  (said now rather than after an hour)
 
-    from models.bundle import save_bundle
+    from models.bundle import place_for, save_bundle
     from models.evidence import FAMILIES
     from models.training.convert import convert
     from models.training.dataset import CaptureWindows, collect
@@ -84,6 +103,7 @@ def _fit(args: argparse.Namespace) -> None:
     from models.training.labels import labels_hash, read_labels
     from models.training.network_fit import Options
 
+    place_for(args.out)  # told now as well
     labels = read_labels(args.labels)
     captures: list[CaptureWindows] = []
     reader = RecordReader(args.records)

@@ -86,6 +86,8 @@ def capture_windows(label: CaptureLabel, records: np.ndarray) -> CaptureWindows 
 
 
 def _truth(label: CaptureLabel, windows: WindowBatch, records: np.ndarray) -> npt.NDArray[np.int8]:
+    if label.attack and not label.located:
+        return np.full(len(windows), UNCLEAR, np.int8)
     attacking = np.unique(records["flow_id"][label.attack_flows(records)])
     attacks = np.isin(windows.flows, attacking) & (windows.flows != 0)
     share = attacks.sum(axis=1) / np.maximum(1, windows.n_rows)

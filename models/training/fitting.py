@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import TrainingError
 from models.evidence import FAMILIES, CounterEvidence, HostEvidence, calibrate
 from models.network import NetworkSpec, Weights, arrays_to_weights, build
 from models.scaling import Scaling
@@ -81,9 +82,14 @@ def fit_model(
     beside_counters: the network learns what to add to the counters' evidence (it is the offset of
         its loss), as the daemon adds them; False: the network learns to stand alone.
     """
-    data = collector.training_set().of(captures)
-    scaling = Scaling.fit(data.rows, data.counters, ROW_NAMES.index("present"))
+    data = collector.training_set()
     benign = captures & np.array([not label.attack for label in collector.labels])
+    if not benign.any():
+        raise TrainingError(
+            "no benign capture to learn from what is usual: label some, of two origins at least"
+        )
+    data = data.of(captures)
+    scaling = Scaling.fit(data.rows, data.counters, ROW_NAMES.index("present"))
     counters = calibrate(collector.maxima(benign))
     offset = CounterEvidence(counters, COUNTER_WEIGHT).scores(data.counters) if beside_counters else None
     result = fit_network(spec, data.arrays(scaling, offset), None, options, log)

@@ -82,6 +82,11 @@ class CaptureLabel:
     in_scope: bool  #: the attack shows in the behaviour of flows
 
     @property
+    def located(self) -> bool:
+        """Whether it is known where the attack is: without either side any flow may be of it."""
+        return bool(self.attackers) or bool(self.victims)
+
+    @property
     def wanted(self) -> Networks:
         """Who must be named: the attackers, where their addresses are their own; else the victims."""
         return self.attackers if self.attackers else self.victims
@@ -127,6 +132,8 @@ def read_labels(path: str | os.PathLike[str]) -> list[CaptureLabel]:
                     raise TrainingError(f"{path}:{number}: not a capture's label: {error}") from None
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror}; labels are one JSON object a line") from None
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{path}: not text in UTF-8 ({error.reason}); labels are JSON lines") from None
     if not labels:
         raise TrainingError(f"{path}: no capture of kind attack or benign in it")
     return labels
@@ -139,17 +146,31 @@ def labels_hash(path: str | os.PathLike[str]) -> str:
 
 
 def _label(entry: Mapping[str, Any]) -> CaptureLabel:
-    family = entry.get("family")
+    family: str | None = entry.get("family")
     return CaptureLabel(
         path=str(entry["path"]),
         attack=entry["kind"] == "attack",
         origin=str(entry.get("origin", "unknown")),
-        family=FAMILY_OF.get(family, family),
-        attackers=Networks(entry.get("attackers") or ()),
-        victims=Networks(entry.get("victims") or ()),
+        family=FAMILY_OF.get(family, family) if family else None,
+        attackers=Networks(_texts(entry, "attackers")),
+        victims=Networks(_texts(entry, "victims")),
         anybody_attacks=int(entry.get("attackers_total") or 0) > _LISTED,
         anybody_suffers=int(entry.get("victims_total") or 0) > _LISTED,
-        start_s=entry.get("attack_start"),
-        end_s=entry.get("attack_end"),
+        start_s=_seconds(entry, "attack_start"),
+        end_s=_seconds(entry, "attack_end"),
         in_scope=bool(entry.get("in_scope", True)),
     )
+
+
+def _texts(entry: Mapping[str, Any], key: str) -> list[str]:
+    texts = entry.get(key) or []
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{key} is no list of texts")
+    return texts
+
+
+def _seconds(entry: Mapping[str, Any], key: str) -> float | None:
+    value = entry.get(key)
+    if value is not None and not isinstance(value, (int, float)):
+        raise TypeError(f"{key} is no number of seconds")
+    return value

@@ -32,6 +32,13 @@ def read_records(path: str | os.PathLike[str]) -> np.ndarray:
     for name in FLOW_DTYPE.names or ():
         if name in table.column_names:
             column = table.column(name).combine_chunks()
+            base, shape = FLOW_DTYPE[name].base, FLOW_DTYPE[name].shape
+            wanted = pa.binary(*shape) if shape else pa.from_numpy_dtype(base)
+            if column.type != wanted or column.null_count:
+                raise TrainingError(
+                    f"{path}: column {name} is not {wanted} throughout; write it again with"
+                    " `ids-daemon flows --records`"
+                )
             if FLOW_DTYPE[name].shape:
                 raw = b"".join(value.as_py() for value in column)
                 records[name] = np.frombuffer(raw, np.uint8).reshape(-1, *FLOW_DTYPE[name].shape)

@@ -87,6 +87,11 @@ def test_every_window_of_a_benign_capture_is_benign() -> None:
     assert set(truth_by_newest_flow([3, 4], attack=False).values()) == {BENIGN}
 
 
+def test_an_attack_of_which_neither_side_is_known_teaches_nothing() -> None:
+    nobody = Networks(["spoofed"])
+    assert set(truth_by_newest_flow([3], attackers=nobody, victims=nobody).values()) == {UNCLEAR}
+
+
 def test_the_victims_stream_has_a_truth_of_its_own() -> None:
     capture = capture_windows(label(), conversations([8]))
     assert capture is not None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.errors import TrainingError
 from models.evidence import FAMILIES, RULES, CounterEvidence
 from models.training.dataset import CaptureWindows, Collector, collect
 from models.training.fitting import (
@@ -135,6 +136,15 @@ def test_a_model_is_calibrated_on_the_benign_captures_it_was_fitted_on(model: An
     calibration = model.calibration(4.5)
     assert calibration == evidence_rule(model.counters, 4.5)
     assert (calibration["threshold"], calibration["counter_weight"]) == (4.5, COUNTER_WEIGHT)
+
+
+def test_without_a_benign_capture_nothing_is_fitted(collected: Any) -> None:
+    from models.training.fitting import fit_model
+    from models.training.network_fit import Options
+
+    for chosen in (np.array([True, False, True, False, False]), np.zeros(5, bool)):
+        with pytest.raises(TrainingError, match="no benign capture to learn from what is usual"):
+            fit_model(collected[0], chosen, network_spec(**SMALL), Options())
 
 
 @pytest.mark.slow

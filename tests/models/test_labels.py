@@ -155,6 +155,9 @@ def test_labels_are_read_with_the_networks_families_and_defaults(tmp_path: Path)
         "7",
         '{"path": "b.pcap", "kind": "attack", "attackers_total": "many"}',
         '{"path": "b.pcap", "kind": "attack", "attackers": 7}',
+        '{"path": "b.pcap", "kind": "attack", "attackers": "10.0.0.1"}',
+        '{"path": "b.pcap", "kind": "attack", "victims": [7]}',
+        '{"path": "b.pcap", "kind": "attack", "attack_end": "noon"}',
     ],
 )
 def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: str) -> None:
@@ -169,6 +172,9 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: str) -> N
 def test_a_label_file_that_is_missing_or_holds_nothing_to_learn_from_is_told(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     with pytest.raises(TrainingError, match=r"labels\.jsonl: No such file or directory; labels are one"):
+        read_labels(path)
+    path.write_bytes(b'{"path": "\xff"}')
+    with pytest.raises(TrainingError, match=r"labels\.jsonl: not text in UTF-8"):
         read_labels(path)
     path.write_text('{"path": "a.pcap", "kind": "protocol"}\n')
     with pytest.raises(TrainingError, match=r"labels\.jsonl: no capture of kind attack or benign in it"):

@@ -216,6 +216,34 @@ def test_a_parquet_of_something_else_is_one_line(
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("column", ["src", "dst_port", "flow_duration"])
+def test_a_column_of_another_type_or_with_gaps_is_one_line(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str], column: str
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = pq.read_table(corpus.records / "a" / "benign.pcap.parquet")
+    path = tmp_path / "a" / "benign.pcap.parquet"
+    path.parent.mkdir()
+    place = whole.column_names.index(column)
+    kind = whole.schema.field(column).type
+    for values in (pa.array(["x"] * len(whole)), pa.array([None] * len(whole), kind)):
+        pq.write_table(whole.set_column(place, column, values), path)
+        code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
+        assert refusal(capfd, code).startswith(f"ids-train: {path}: column {column} is not {kind} throughout")
+
+
+@needs_tensorflow
+def test_a_folder_that_holds_something_else_is_refused_before_anything_is_fitted(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").touch()
+    code = fit(Corpus(tmp_path / "none", corpus.labels), tmp_path)
+    assert refusal(capfd, code) == f"ids-train: {tmp_path}: is there and no bundle: name a new folder"
+
+
+@needs_tensorflow
 def test_records_of_other_captures_than_those_labelled_are_told(
     corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,7 +260,17 @@ def test_without_tensorflow_the_line_to_install_it_is_said_and_the_exit_code_is_
 
 
 def test_wrong_use_is_exit_code_2(capfd: pytest.CaptureFixture[str]) -> None:
-    for wrong in ([], ["fit"], ["fit", "--records", "x"], ["nonsense"]):
+    sides = ["fit", "--records", "x", "--labels", "y", "--out", "z"]
+    numbers = [
+        "--folds=1",
+        "--folds=x",
+        "--epochs=0",
+        "--seed=-1",
+        "--share=1",
+        "--share=-0.1",
+        "--share=nan",
+    ]
+    for wrong in ([], ["fit"], ["fit", "--records", "x"], ["nonsense"], *([*sides, n] for n in numbers)):
         with pytest.raises(SystemExit) as ended:
             main(wrong)
         assert ended.value.code == 2
