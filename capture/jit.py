@@ -46,7 +46,7 @@ def kernel(function: Any) -> Any:
 def kernels_are_cached() -> bool:
     """Whether kernels of these very sources were compiled before, so that a start takes no minute."""
     folder = Path(numba.config.CACHE_DIR or _FOLDER)
-    return bool(numba.config.DISABLE_JIT) or (folder.is_dir() and any(folder.iterdir()))
+    return bool(numba.config.DISABLE_JIT) or any(folder.rglob("*.nbi"))
 
 
 def structured(array: np.ndarray) -> np.ndarray:

@@ -20,9 +20,9 @@ def test_kernels_are_cached_once_their_folder_holds_something(
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
     assert not jit.kernels_are_cached()
-    folder.mkdir()
+    (folder / "meter").mkdir(parents=True)  # which numba makes before it compiles
     assert not jit.kernels_are_cached()
-    (folder / "kernel.nbi").touch()
+    (folder / "meter" / "kernels.process-1.nbi").touch()
     assert jit.kernels_are_cached()
 
 
