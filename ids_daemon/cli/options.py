@@ -44,7 +44,7 @@ def add_meter(parser: argparse.ArgumentParser) -> None:
         "--meter",
         choices=("native", "cicflowmeter"),
         help="how packets become flows: the fast built-in meter, or the Python package cicflowmeter "
-        "(some hundred packets a second)",
+        "(some thousand packets a second)",
     )
 
 
