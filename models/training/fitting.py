@@ -105,7 +105,9 @@ class Predictor:
         network = build(model.spec, unroll=True)
         arrays_to_weights(network, model.weights)
         self._scaling = model.scaling
-        self._forward = tf.function(lambda rows, counters: network([rows, counters], training=False))
+        self._forward = tf.function(
+            lambda rows, counters: network([rows, counters], training=False), autograph=False
+        )
 
     def __call__(self, windows: WindowBatch) -> tuple[np.ndarray, np.ndarray]:
         """Logits (B,) and family probabilities (B, K)."""
