@@ -1,6 +1,6 @@
 """What is found on networks never seen: five folds by origin, nested thresholds, four rows.
 
-    ./dev bench detection --corpus DIR [--out DIR] [--foldings 1,2,3]
+    ./dev bench detection --corpus DIR [--out DIR] [--foldings 1,2,3] [--confirm]
 
 DIR holds labelled captures and manifest.jsonl (path, kind, origin, family, attackers, victims,
 attack_start, attack_end, in_scope).  Every capture is scored by models that have seen no capture
@@ -12,6 +12,7 @@ labelled span, belongs to the wanted host or has it as its most frequent counter
 disturbed: share of the benign captures (those with an IP flow) with any window above the threshold.
 A folding is one way to deal the origins into five folds; figures are means over the foldings, with
 the lowest and highest in brackets, because which origins fall together moves them by some points.
+With --confirm the first folding is done again by `ids-daemon replay`, see tests/bench/confirm.py.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from models.training.labels import CaptureLabel, read_labels
 from models.training.network_fit import Options
 from models.training.records import read_records
 from models.window_columns import ROW_NAMES
+from tests.bench.confirm import replay_folds, summary
 from tests.bench.corpus import meter_corpus
 
 ROWS = ("counters alone", "CNN-LSTM alone", "CNN-LSTM and counters", "boosting on window summaries")
@@ -141,7 +143,7 @@ def evaluate(
         alone = fit_model(collector, seen, spec, options, beside_counters=False)
         boosting = None if args.no_boosting else fit_boosting(collector.training_set().of(seen), args.seed)
         _score_fold(model, alone, boosting, captures, naming, np.flatnonzero(~seen), result)
-        if args.bundles:
+        if args.confirm and folding == args.foldings[0]:
             _save_fold(model, folding, fold, args)
         print(
             f"folding {folding}, fold {fold + 1} of {args.folds}: {time.monotonic() - started:.0f} s",
@@ -273,20 +275,30 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("out/detection"))
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--foldings", default="1", help="seeds that deal the origins, with commas")
+    parser.add_argument(
+        "--foldings", type=_numbers, default=[1], metavar="N,...", help="seeds that deal the origins"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of draws and networks")
     parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS)
     parser.add_argument("--no-boosting", action="store_true", help="leave the slowest row out")
-    parser.add_argument("--bundles", action="store_true", help="keep each fold's bundle in OUT")
+    parser.add_argument("--confirm", action="store_true", help="replay every capture of the first folding")
     args = parser.parse_args()
     collector, captures = load_corpus(args)
-    foldings = [int(text) for text in args.foldings.split(",")]
-    results = [evaluate(collector, captures, folding, args) for folding in foldings]
+    results = [evaluate(collector, captures, folding, args) for folding in args.foldings]
     print(table(results))
     for mark in MARKS:
         print(f"\nnamed by family at {mark:.1%}, {ROWS[2]}: {by_family(results[0], ROWS[2], mark)}")
-    report = [_report(folding, result, args) for folding, result in zip(foldings, results, strict=True)]
+    report = [_report(folding, result, args) for folding, result in zip(args.foldings, results, strict=True)]
     (args.out / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+    if args.confirm:
+        print("\nBy `ids-daemon replay`:")
+        labels = read_labels(args.corpus / "manifest.jsonl")
+        for mark in MARKS:
+            print(summary(replay_folds(args.corpus, labels, report[0], mark, args.out, SLACK_S), mark))
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def _report(folding: int, result: Result, args: argparse.Namespace) -> dict[str, object]:
