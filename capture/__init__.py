@@ -30,7 +30,7 @@ _FACE = {
     "open_interface": "capture.live",
     "LiveCapture": "capture.live",
     "FlowWriter": "capture.flowfile",
-    "read_records": "capture.flowfile",
+    "read_records": "capture.records",
 }
 
 __all__ = sorted(_FACE)

@@ -1,11 +1,10 @@
-"""Flow records to CSV and Parquet, and whole records back.
+"""Flow records to files: CICFlowMeter's columns as CSV or Parquet, or records whole.
 
 Two kinds of file:
 
 - **flows** (`.csv`, `.parquet`): final rows under the corrected CICFlowMeter's column names, a
   drop-in for its output;
-- **records** (`.parquet`): FLOW_DTYPE whole, snapshots included, in emission order.  What
-  training reads.
+- **records** (`.parquet`): FLOW_DTYPE whole, see `capture.records`.
 
 A file is written beside its place under the name `NAME.part` and moved there by `close`, also
 when the work ends early by an exception: the rows written until then are in it.
@@ -13,7 +12,6 @@ when the work ends early by an exception: the rows written until then are in it.
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.columns import COLUMNS, CSV_HEADER, FLOW_DTYPE, Kind, feature_matrix
-from capture.errors import ExtraMissing, FlowFileError
+from capture.errors import FlowFileError
+from capture.parquet import ParquetRows, pyarrow
+from capture.records import records_parquet
 from capture.text_kernels import (
     ADDRESS_LENGTH,
     IDENTITY_LENGTH,
@@ -37,14 +37,7 @@ from capture.text_kernels import (
 
 LABEL = "NeedManualLabel"
 COMMUNITY_ID = "Community ID"
-INSTALL_PARQUET = "pip install 'ids-daemon[parquet]'"
 
-#: Raised when a field of FLOW_DTYPE changes its meaning; a change of the dtype shows by itself.
-RECORDS_VERSION = b"1"
-_VERSION_KEY = b"ids-daemon.flow-records"
-
-#: Rows gathered before they are written, so that a trickle makes no thousand row groups.
-_ROW_GROUP = 65_536
 #: Rows of CSV made at a time: some 8 MB of room.
 _CSV_ROWS = 4_096
 
@@ -63,8 +56,9 @@ class FlowWriter:
     """Write flow records to `path`; a context manager.
 
     `path` ends in `.csv` or `.parquet`.  Final rows only (Kind.FINAL, Kind.EVICTED), or with
-    `records` FLOW_DTYPE whole (`.parquet` only).  `community_id` gives a text for each record of
-    an array, for a last column `Community ID` of a file of flows.
+    `records` FLOW_DTYPE whole (`.parquet` only), with the name of the `meter` that made them.
+    `community_id` gives a text for each record of an array, for a last column `Community ID` of a
+    file of flows.
 
     Raises FlowFileError when the name has another ending or the file cannot be written, and
     ExtraMissing without pyarrow; nothing is left of the file then.
@@ -75,6 +69,7 @@ class FlowWriter:
         path: str | os.PathLike[str],
         *,
         records: bool = False,
+        meter: str = "native",
         community_id: CommunityId | None = None,
     ) -> None:
         self._path = Path(path)
@@ -85,7 +80,7 @@ class FlowWriter:
                 f"{self._path}: unknown kind of flow file; give it a name that ends in {wanted}"
             )
         if suffix == ".parquet":
-            _pyarrow()
+            pyarrow()
         # What is no regular file (a named pipe) is written in place.
         in_place = self._path.exists() and not self._path.is_file()
         self._target = self._path if in_place else self._path.with_name(self._path.name + ".part")
@@ -98,7 +93,7 @@ class FlowWriter:
         self._format: _Format | None = None
         try:
             if records:
-                self._format = _records_parquet(self._file)
+                self._format = records_parquet(self._file, meter)
             elif suffix == ".parquet":
                 self._format = _flows_parquet(self._file, community_id)
             else:
@@ -233,41 +228,9 @@ class _FlowsCsv:
         self._file.write(out[:length].data)
 
 
-class _Parquet:
-    """Gathers records and writes them in row groups of a decent size, each by `table_of`."""
-
-    def __init__(self, file: IO[bytes], schema: Any, table_of: Callable[[np.ndarray], Any]) -> None:
-        self._writer = _parquet().ParquetWriter(file, schema, compression="zstd")
-        self._table_of = table_of
-        self._waiting: list[np.ndarray] = []
-        self._rows = 0
-
-    def write(self, records: np.ndarray) -> None:
-        for start in range(0, len(records), _ROW_GROUP):
-            piece = records[start : start + _ROW_GROUP].copy()
-            self._waiting.append(piece)
-            self._rows += len(piece)
-            if self._rows >= _ROW_GROUP:
-                self._flush()
-
-    def finish(self) -> None:
-        if self._rows:
-            self._flush()
-        self._writer.close()
-
-    def abandon(self) -> None:
-        # The writer's destructor would write a footer to the file that just failed.
-        self._writer.is_open = False
-
-    def _flush(self) -> None:
-        records = np.concatenate(self._waiting)
-        self._waiting, self._rows = [], 0
-        self._writer.write_table(self._table_of(records))
-
-
-def _flows_parquet(file: IO[bytes], community_id: CommunityId | None) -> _Parquet:
+def _flows_parquet(file: IO[bytes], community_id: CommunityId | None) -> ParquetRows:
     """CICFlowMeter's columns with types: times as UTC timestamps, counts as int64."""
-    pa = _pyarrow()
+    pa = pyarrow()
     kinds: list[Any] = [pa.string(), pa.string(), pa.int32(), pa.string(), pa.int32(), pa.int32()]
     kinds.append(pa.timestamp("us", tz="UTC"))
     kinds += [pa.int64() if column.integer else pa.float64() for column in COLUMNS]
@@ -302,85 +265,4 @@ def _flows_parquet(file: IO[bytes], community_id: CommunityId | None) -> _Parque
             columns.append(community_id(records))
         return pa.table([pa.array(column, kind) for column, kind in zip(columns, kinds)], schema=schema)
 
-    return _Parquet(file, schema, table_of)
-
-
-def _records_schema() -> Any:
-    """One column a field of FLOW_DTYPE, byte arrays (addresses) as fixed-size binary."""
-    pa = _pyarrow()
-    kinds = []
-    for name in FLOW_DTYPE.names or ():
-        field = FLOW_DTYPE[name]
-        kind = pa.binary(field.itemsize) if field.shape else pa.from_numpy_dtype(field)
-        kinds.append(pa.field(name, kind, nullable=False))
-    return pa.schema(kinds, metadata={_VERSION_KEY: RECORDS_VERSION})
-
-
-def _records_parquet(file: IO[bytes]) -> _Parquet:
-    pa = _pyarrow()
-    schema = _records_schema()
-
-    def table_of(records: np.ndarray) -> Any:
-        arrays = []
-        for field in schema:
-            values = np.ascontiguousarray(records[field.name])
-            buffers = [None, pa.py_buffer(values)]
-            arrays.append(pa.Array.from_buffers(field.type, len(records), buffers))
-        return pa.Table.from_arrays(arrays, schema=schema)
-
-    return _Parquet(file, schema, table_of)
-
-
-def read_records(path: str | os.PathLike[str]) -> npt.NDArray[np.void]:
-    """The records of a file written with `records=True`: (n,) of FLOW_DTYPE, bit for bit.
-
-    Raises FlowFileError when the file is missing, damaged, something else, or of another version.
-    """
-    pa, wanted = _pyarrow(), _records_schema()
-    try:
-        with open(path, "rb") as file:
-            source = _parquet().ParquetFile(file)
-            schema = source.schema_arrow
-            version = (schema.metadata or {}).get(_VERSION_KEY)
-            if version is None:
-                raise FlowFileError(
-                    f"{path}: holds no flow records; give a file written by `ids-daemon flows --records`"
-                )
-            if version != RECORDS_VERSION or not schema.equals(wanted):
-                raise FlowFileError(
-                    f"{path}: holds flow records of another version; meter the captures again"
-                )
-            table = source.read()
-    except OSError as error:
-        raise FlowFileError(f"{path}: cannot be read: {error.strerror or error}; check the path") from None
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise FlowFileError(f"{path}: is not a whole Parquet file: {reason}; write it again") from None
-    records = np.zeros(table.num_rows, FLOW_DTYPE)
-    for field in wanted:
-        start = 0
-        for chunk in table.column(field.name).chunks:
-            records[field.name][start : start + len(chunk)] = _values(chunk, FLOW_DTYPE[field.name])
-            start += len(chunk)
-    return records
-
-
-def _values(chunk: Any, field: np.dtype[Any]) -> np.ndarray:
-    """The values of one array of a column, (n,) or (n, bytes), over its own memory."""
-    values = np.frombuffer(chunk.buffers()[1], field.base)
-    width = field.shape[0] if field.shape else 1
-    values = values[chunk.offset * width : (chunk.offset + len(chunk)) * width]
-    return values.reshape(len(chunk), width) if field.shape else values
-
-
-def _pyarrow() -> Any:
-    """The package pyarrow, an extra."""
-    try:
-        return importlib.import_module("pyarrow")
-    except ImportError:
-        raise ExtraMissing(f"Parquet needs pyarrow, which is not installed: {INSTALL_PARQUET}") from None
-
-
-def _parquet() -> Any:
-    _pyarrow()
-    return importlib.import_module("pyarrow.parquet")
+    return ParquetRows(file, schema, table_of)

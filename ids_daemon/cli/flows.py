@@ -54,11 +54,13 @@ def flows(options: argparse.Namespace) -> int:
         writers = []
         if options.output is not None:
             writers.append(opened.enter_context(FlowWriter(options.output, community_id=ids)))
-        if options.records is not None:
-            writers.append(opened.enter_context(FlowWriter(options.records, records=True)))
         # A file of flows alone is CICFlowMeter's, which counts captured bytes; records are what the
         # detector sees, which goes by the headers.
         meter = build_meter(config, count_cut=options.records is not None)
+        if options.records is not None:
+            writers.append(
+                opened.enter_context(FlowWriter(options.records, records=True, meter=config.detector.meter))
+            )
         if not options.quiet:
             tell_of_compiling(config, tell)
         with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from capture.columns import FLOW_DTYPE
 from models.errors import BundleError, TrainingError
 
 DEFAULT_EPOCHS = 10
@@ -108,7 +109,7 @@ def _fit(args: argparse.Namespace) -> None:
     place_for(args.out)  # told now as well
     labels = read_labels(args.labels)
     captures: list[CaptureWindows] = []
-    reader = RecordReader(args.records)
+    reader = RecordReader(args.records, args.meter)
     collector = collect(_progress(labels, "windows"), reader.read, captures.append, args.seed)
     print(
         f"{collector.windows} windows of {len(collector.labels)} captures;"
@@ -160,23 +161,28 @@ def _fit(args: argparse.Namespace) -> None:
 class RecordReader:
     """Flow records of captures from a folder of Parquet files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, meter: str) -> None:
         if not folder.is_dir():
             raise TrainingError(
                 f"{folder}: no such folder; make it with `ids-daemon flows CAPTURE --records`"
             )
-        self._folder = folder
+        self._folder, self._meter = folder, meter
         self._hash = hashlib.sha256()
         self.missing: list[str] = []
 
     def read(self, label: Any) -> np.ndarray:
         """The records of a capture; an empty array where there is no file, counted in `missing`."""
-        from models.training.records import read_records
+        from capture.records import FlowFileError, read_records
 
         path = self._folder / f"{label.path}.parquet"
-        if not path.exists():
+        if path.exists():
+            try:
+                records = read_records(path, self._meter)
+            except FlowFileError as error:
+                raise TrainingError(str(error)) from None
+        else:
             self.missing.append(label.path)
-        records = read_records(path)
+            records = np.zeros(0, FLOW_DTYPE)
         self._hash.update(label.path.encode() + b"\0" + records.tobytes())
         return records
 

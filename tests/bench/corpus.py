@@ -23,7 +23,7 @@ def meter_corpus(corpus: Path, labels: Sequence[CaptureLabel], out: Path, meter:
         target.parent.mkdir(parents=True, exist_ok=True)
         records, seen = meter_capture(corpus / label.path, meter)
         packets += seen
-        with FlowWriter(target, records=True) as writer:
+        with FlowWriter(target, records=True, meter=meter) as writer:
             writer.write(records)
         if number % 100 == 0:
             print(f"metered {number} of {len(labels)} captures", flush=True)

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from capture import read_records
 from models.evidence import FAMILIES
 from models.training.cli import DEFAULT_EPOCHS
 from models.training.dataset import ATTACK, CaptureWindows, Collector, TrainingSet, collect, weights
@@ -42,7 +43,6 @@ from models.training.fitting import (
 )
 from models.training.labels import CaptureLabel, read_labels
 from models.training.network_fit import Options
-from models.training.records import read_records
 from models.window_columns import ROW_NAMES
 from tests.bench.confirm import replay_folds, summary
 from tests.bench.corpus import meter_corpus

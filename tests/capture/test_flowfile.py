@@ -14,7 +14,8 @@ import pytest
 
 from capture.columns import COLUMNS, CSV_HEADER, FEATURES, FLOW_DTYPE, Close, Kind, feature_matrix
 from capture.errors import ExtraMissing, FlowFileError
-from capture.flowfile import FlowWriter, address_texts, read_records
+from capture.flowfile import FlowWriter, address_texts
+from capture.records import read_records
 from tests.packets import START_NS
 
 ROOT = Path(__file__).parents[2]
@@ -218,6 +219,16 @@ def test_records_file_without_records_is_read(tmp_path):
     empty = read_records(tmp_path / "records.parquet")
     assert empty.dtype == FLOW_DTYPE
     assert len(empty) == 0
+
+
+def test_records_say_which_meter_made_them(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path = tmp_path / "records.parquet"
+    with FlowWriter(path, records=True, meter="cicflowmeter") as writer:
+        writer.write(records_of(3))
+    assert len(read_records(path)) == len(read_records(path, "cicflowmeter")) == 3
+    with pytest.raises(FlowFileError, match="these records are of the meter cicflowmeter, not native"):
+        read_records(path, "native")
 
 
 def test_writer_keeps_no_reference_to_the_records(tmp_path):

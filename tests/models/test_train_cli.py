@@ -208,11 +208,11 @@ def test_a_parquet_of_something_else_is_one_line(
     pq.write_table(pa.table({"flow_id": [1, 2], "city": ["Aden", "Brno"]}), other)
     code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
     assert refusal(capfd, code) == (
-        f"ids-train: {other}: column start_ns is missing; write it again with `ids-daemon flows --records`"
+        f"ids-train: {other}: holds no flow records; give a file written by `ids-daemon flows --records`"
     )
     other.write_bytes(b"Flow ID,Src IP\n1,10.0.0.1\n")
     code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
-    assert refusal(capfd, code).startswith(f"ids-train: {other}: not a file of flow records: ")
+    assert refusal(capfd, code).startswith(f"ids-train: {other}: is not a whole Parquet file: ")
 
 
 @needs_tensorflow
@@ -231,7 +231,18 @@ def test_a_column_of_another_type_or_with_gaps_is_one_line(
     for values in (pa.array(["x"] * len(whole)), pa.array([None] * len(whole), kind)):
         pq.write_table(whole.set_column(place, column, values), path)
         code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
-        assert refusal(capfd, code).startswith(f"ids-train: {path}: column {column} is not {kind} throughout")
+        assert refusal(capfd, code).startswith(f"ids-train: {path}: holds flow records of another version")
+
+
+@needs_tensorflow
+def test_records_of_the_other_meter_are_refused(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = main([*arguments(corpus, tmp_path / "out"), "--meter", "cicflowmeter"])
+    first = corpus.records / "a" / "benign.pcap.parquet"
+    assert refusal(capfd, code).startswith(
+        f"ids-train: {first}: these records are of the meter native, not cicflowmeter: "
+    )
 
 
 @needs_tensorflow
