@@ -225,6 +225,14 @@ def test_an_origin_of_one_short_capture_weighs_less_too() -> None:
     assert alone[1] / alone[0] == pytest.approx(np.sqrt(np.sqrt(5 / 20)))
 
 
+def test_a_family_weighs_by_the_square_root_of_its_origins() -> None:
+    data = _set(*[(name, True, 20) for name in "abcd"], ("e", True, 20))
+    data.labels[4] = label("4", origin="e", family="tunnel")  # type: ignore[index]
+    sums = _sums(data)
+    np.testing.assert_allclose(sums[:4], sums[0])
+    assert sums[:4].sum() / sums[4] == pytest.approx(np.sqrt(4))
+
+
 def test_one_class_alone_can_be_weighed() -> None:
     weight = weights(_set(("a", False, 30)))
     assert (weight > 0).all() and weight.sum() == pytest.approx(15)
