@@ -147,6 +147,32 @@ def icmp(icmp_type: int, code: int = 0, payload: bytes = b"\0\1\0\1") -> bytes:
     return struct.pack("!BBH", icmp_type, code, 0) + payload
 
 
+def gre(
+    payload: bytes,
+    carried: int = ETHERTYPE_IPV4,
+    *,
+    checksum_field: bool = False,
+    key: int | None = None,
+    sequence: int | None = None,
+    acknowledgement: int | None = None,
+    version: int = 0,
+    flags: int = 0,
+) -> bytes:
+    """A GRE header with the optional fields that are given, and what it carries; `flags` are added."""
+    fields = b"\0\0\0\0" if checksum_field else b""
+    flags |= version | (0x8000 if checksum_field else 0)
+    for bit, value in ((0x2000, key), (0x1000, sequence), (0x0080, acknowledgement)):
+        if value is not None:
+            flags |= bit
+            fields += struct.pack("!I", value)
+    return struct.pack("!HH", flags, carried) + fields + payload
+
+
+def vxlan(frame: bytes, network: int = 1, *, flags: int = 0x08) -> bytes:
+    """A UDP datagram to the VXLAN port with a frame inside."""
+    return udp(50_000, 4_789, struct.pack("!BxxxI", flags, network << 8) + frame)
+
+
 _CHECKSUM_AT = {TCP: 16, UDP: 6, ICMP: 2, ICMPV6: 2}
 
 

@@ -1,8 +1,8 @@
 """Frame to packet: link layer, IPv4 and IPv6 headers, TCP, UDP, ICMP.  Pure kernels.
 
-`decode` fills the scratch packet and returns one of the codes below.  Nothing is reassembled and
-no tunnel is entered: a fragment that has no transport header is metered without ports, a tunnel
-as the outer flow.
+`decode` fills the scratch packet and returns one of the codes below.  Nothing is reassembled: a
+fragment that has no transport header is metered without ports.  A tunnel is the outer flow here;
+`tunnels` looks inside.
 """
 
 from __future__ import annotations
@@ -153,6 +153,7 @@ def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters
         return NOT_IP
     wire_end = start + max(wire, captured)
     fragment = 0
+    segmented = False
     if kind == 0x0800:
         if captured_end - at < 20:
             return TRUNCATED
@@ -162,7 +163,7 @@ def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters
         total = u16(buffer, at + 2)
         if total == 0:
             total = wire_end - at
-            counters[_SEGMENTED] += 1
+            segmented = True
         if total < header:
             return MALFORMED
         fragment = 1 if u16(buffer, at + 6) & 0x1FFF else 0
@@ -172,7 +173,6 @@ def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters
         packet.src_lo = MAPPED | np.uint64((u16(buffer, at + 12) << 16) | u16(buffer, at + 14))
         packet.dst_lo = MAPPED | np.uint64((u16(buffer, at + 16) << 16) | u16(buffer, at + 18))
         transport = at + header
-        counters[_IPV4] += 1
     else:
         if captured_end - at < 40:
             return TRUNCATED
@@ -181,44 +181,46 @@ def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters
         total = 40 + u16(buffer, at + 4)
         if total == 40 and u8(buffer, at + 6) != 59:
             total = wire_end - at
-            counters[_SEGMENTED] += 1
+            segmented = True
         packet.src_hi = u64(buffer, at + 8)
         packet.src_lo = u64(buffer, at + 16)
         packet.dst_hi = u64(buffer, at + 24)
         packet.dst_lo = u64(buffer, at + 32)
-        transport, protocol, fragment = ipv6_transport(buffer, at + 40, captured_end, u8(buffer, at + 6))
-        if transport < 0:
-            return TRUNCATED
-        counters[_IPV6] += 1
+        transport, protocol, fragment = ipv6_transport(
+            buffer, at + 40, min(captured_end, at + total), u8(buffer, at + 6)
+        )
     ip_end = at + total
     packet.ip_bytes = total
     packet.frame_bytes = wire_end - start
     end = min(ip_end, wire_end)
-    if end > captured_end:
-        counters[_CUT] += 1
-        if not count_cut:
-            end = captured_end
-    code = transport_layer(buffer, transport, min(captured_end, ip_end), end, protocol, fragment, packet)
+    cut = end > captured_end
+    if cut and not count_cut:
+        end = captured_end
+    icmp = ICMP if kind == 0x0800 else ICMPV6
+    code = TRUNCATED
+    if transport >= 0:
+        code = transport_layer(
+            buffer, transport, min(captured_end, ip_end), end, protocol, icmp, fragment, packet
+        )
+    if code == TRUNCATED and ip_end <= captured_end:
+        return MALFORMED  # all of the packet is here, and it is too short for its headers
     if code != OK:
-        return uncounted_ip(counters, _IPV4 if kind == 0x0800 else _IPV6, code)
-    if fragment:
-        counters[_FRAGMENTS] += 1
+        return code
+    counters[_IPV4 if kind == 0x0800 else _IPV6] += 1
+    counters[_FRAGMENTS] += fragment
     if packet.vlan >= 0:
         counters[_VLAN] += 1
+    if cut:
+        counters[_CUT] += 1
+    if segmented:
+        counters[_SEGMENTED] += 1
     return OK
 
 
 @kernel
-def uncounted_ip(counters, which, code):
-    """Take back an IP packet that turned out not to be metered."""
-    counters[which] -= 1
-    return code
-
-
-@kernel
-def transport_layer(buffer, at, available_end, end, protocol, fragment, packet):
+def transport_layer(buffer, at, available_end, end, protocol, icmp, fragment, packet):
     """Ports, flags, header and payload length.  `available_end` bounds what can be read, `end`
-    what counts as payload."""
+    what counts as payload; `icmp` is the protocol number of ICMP under this version of IP."""
     packet.protocol = protocol
     packet.src_port = 0
     packet.dst_port = 0
@@ -247,7 +249,7 @@ def transport_layer(buffer, at, available_end, end, protocol, fragment, packet):
             return TRUNCATED
         header = 8
         packet.csv_protocol = UDP
-    elif protocol == ICMP or protocol == ICMPV6:
+    elif protocol == icmp:
         if available < 2:
             return TRUNCATED
         packet.csv_protocol = protocol

@@ -21,6 +21,7 @@ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 ACTIVITY_US = 5_000_000  # a longer gap ends an active period
 BULK_GAP_US = 1_000_000  # a longer gap ends a bulk
 BULK_PACKETS = 4
+EARLY_NS = 2_000  # a first packet before this is no subflow (see write_subflows)
 EXACT = 4e18  # below this an integer sum of squares has not overflowed
 
 
@@ -38,6 +39,7 @@ def start_flow(flow, forward, backward, packet, is_backward):
     flow.start_ns = packet.time_ns
     flow.last_ns = packet.time_ns
     flow.answer_ns = 0
+    flow.subflows = 1 if packet.time_ns >= EARLY_NS else 0
     for bit in range(8):
         flow.flag_counts[bit] = 0
     flow.iat_max = 0
@@ -131,6 +133,8 @@ def add_packet(flow, own, other, packet, is_backward):
         flow.idle_sum += gap
         flow.idle_squared += float(gap) * float(gap)
         flow.active_start_us = now
+    if (now - 1) * 1_000_000 > last:
+        flow.subflows += 1
     flow.last_ns = packet.time_ns
     if is_backward and flow.answer_ns == 0:
         flow.answer_ns = packet.time_ns
@@ -298,6 +302,23 @@ def write_bulk(x, at, d):
 
 
 @kernel
+def write_subflows(x, at, subflows, f, b):
+    """Packets and bytes a subflow, whole numbers.
+
+    A packet begins a subflow when its time is over a second later than a millionth of the one
+    before, as the data-set version has its brackets: each does, but at the very start of 1970.
+    """
+    if subflows == 0:
+        for i in range(4):
+            x[at + i] = 0.0
+        return
+    x[at] = np_int(f.packets) // subflows
+    x[at + 1] = f.bytes // subflows
+    x[at + 2] = np_int(b.packets) // subflows
+    x[at + 3] = b.bytes // subflows
+
+
+@kernel
 def write_features(x, flow, f, b):
     """The 81 columns of a flow, in the order of COLUMNS."""
     packets = np_int(f.packets) + np_int(b.packets)
@@ -360,11 +381,7 @@ def write_features(x, flow, f, b):
     x[55] = x[11]
     write_bulk(x, 56, f)
     write_bulk(x, 59, b)
-    # every packet counts as a subflow in the data-set version
-    x[62] = np_int(f.packets) // packets
-    x[63] = f.bytes // packets
-    x[64] = np_int(b.packets) // packets
-    x[65] = b.bytes // packets
+    write_subflows(x, 62, np_int(flow.subflows), f, b)
     x[66] = flow.first_window
     x[67] = b.last_window
     x[68] = f.data_packets

@@ -38,6 +38,7 @@ from capture.meter.table import (
     first_due,
     hash_packet,
     oldest,
+    overdue,
     remember,
     reminder_of,
     set_key,
@@ -45,6 +46,7 @@ from capture.meter.table import (
     starts_before,
     unchain,
 )
+from capture.meter.tunnels import decode_inside
 
 TIMEOUT_US = 120_000_000
 EXPIRY = len(DUE_SECONDS) - 1
@@ -134,7 +136,12 @@ def write_due(table, until_ns, snapshots, identity, features, n, limit):
 @kernel
 def new_flow(table, p, hashed, larger, key_vlan, identity, features, n):
     """Start a flow with the packet; makes room first when the table is full."""
-    if table.registers[r.FREE] == 0:
+    expired = overdue(table) if table.registers[r.FREE] == 0 else -1
+    if expired >= 0:
+        n = write_record(table, expired, identity, features, n, _FINAL, _EXPIRED, table.registers[r.CLOCK])
+        table.counters[_N_EXPIRED] += 1
+        close_flow(table, expired)
+    elif table.registers[r.FREE] == 0:
         victim = oldest(table)
         n = write_record(
             table, victim, identity, features, n, _EVICTED, _TABLE_FULL, table.registers[r.CLOCK]
@@ -259,6 +266,7 @@ def process(
     first,
     key_by_vlan,
     count_cut,
+    decapsulate,
     snapshots,
     identity,
     features,
@@ -285,16 +293,12 @@ def process(
         p.time_ns = time_ns
         p.interface = interface[i]
         p.vlan = vlan[i]
-        code = decode(
-            buffer,
-            offset[i],
-            int(captured_length[i]),
-            int(wire_length[i]),
-            link_type[i],
-            count_cut,
-            p,
-            counters,
-        )
+        start, captured, wire = offset[i], int(captured_length[i]), int(wire_length[i])
+        link = int(link_type[i])
+        if decapsulate:
+            code = decode_inside(buffer, start, captured, wire, link, count_cut, p, counters)
+        else:
+            code = decode(buffer, start, captured, wire, link, count_cut, p, counters)
         if code != OK:
             counters[_REASON_0 + code] += 1
             continue

@@ -30,6 +30,10 @@ class FlowMeter:
     key_vlan: the VLAN id is part of a flow's key.
     count_cut: payload that a snap length cut off counts, by the lengths in the headers; False
         counts captured bytes only, as CICFlowMeter does.
+    decapsulate: meter what is inside IP in IP, GRE and VXLAN instead of the tunnel.
+    sweep: write a flow once its start is 121 s before the largest packet time; False waits for the
+        next packet of its key, for room in the table or for the end, as CICFlowMeter does, so that
+        times which run backwards find their flows.
     snapshots: yield provisional records of live flows; final records are the same without.
     seed: key of the hash table's hash; never changes a result, random by default.
     """
@@ -43,13 +47,16 @@ class FlowMeter:
         memory: int = 1 << 17,
         key_vlan: bool = False,
         count_cut: bool = True,
+        decapsulate: bool = False,
+        sweep: bool = True,
         snapshots: bool = True,
         seed: int | None = None,
     ) -> None:
         if capacity < 1 or memory < 1:
             raise ValueError("capacity and memory must be at least 1")
-        self._table = allocate(capacity, memory, secrets.randbits(62) if seed is None else seed)
-        self._key_vlan, self._count_cut, self._snapshots = key_vlan, count_cut, snapshots
+        self._table = allocate(capacity, memory, secrets.randbits(62) if seed is None else seed, sweep)
+        self._key_vlan, self._count_cut, self._decapsulate = key_vlan, count_cut, decapsulate
+        self._snapshots = snapshots
         self._out = np.zeros(RECORDS_A_CALL + 1, FLOW_DTYPE)
         self._identity = structured(identity_view(self._out))
         self._features = feature_matrix(self._out)
@@ -82,6 +89,7 @@ class FlowMeter:
                 first,
                 self._key_vlan,
                 self._count_cut,
+                self._decapsulate,
                 self._snapshots,
                 self._identity,
                 self._features,

@@ -115,6 +115,7 @@ FLOW_STATE_DTYPE = np.dtype(
         ("last_ns", np.int64),
         ("answer_ns", np.int64),
         ("carried_us", np.int64),  # connection time of the pieces before this one
+        ("subflows", np.uint32),
         ("flag_counts", np.uint32, (8,)),  # FIN SYN RST PSH ACK URG ECE CWR, in bit order
         ("iat_max", np.int64),
         ("iat_min", np.int64),
@@ -189,8 +190,11 @@ class Table(NamedTuple):
     packet: np.ndarray  #: (1,) PACKET_DTYPE scratch
 
 
-def allocate(capacity: int, memory: int, seed: int) -> Table:
-    """An empty table for `capacity` flows and `memory` reminders; `seed` keys its hash."""
+def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
+    """An empty table for `capacity` flows and `memory` reminders; `seed` keys its hash.
+
+    Without `sweep` no flow expires by the clock.
+    """
     slots = 1 << max(4, (2 * capacity - 1).bit_length())
     reminders = 1 << max(3, (memory - 1).bit_length())
     state = np.zeros(r.COUNT, np.int64)
@@ -198,6 +202,7 @@ def allocate(capacity: int, memory: int, seed: int) -> Table:
     state[r.NEXT_DUE] = r.FAR
     state[r.FREE] = capacity
     state[r.SEED] = seed
+    state[r.DUE_CLASSES] = len(DUE_SECONDS) if sweep else len(DUE_SECONDS) - 1
     return Table(
         flows=structured(np.zeros(capacity, FLOW_STATE_DTYPE)),
         directions=structured(np.zeros(2 * capacity, DIRECTION_STATE_DTYPE)),

@@ -9,7 +9,7 @@ COUNTERS = (
     "packets_metered",
     "arp",  # not metered: ARP
     "not_ip",  # not metered: any other protocol than IP
-    "truncated",  # not metered: headers cut by the snap length
+    "truncated",  # not metered: ends within its headers
     "malformed",  # not metered: headers that contradict themselves
     "ipv4",  # metered, by kind
     "ipv6",
@@ -21,6 +21,11 @@ COUNTERS = (
     "vlan_tagged",
     "cut_by_snaplen",  # metered: payload not whole in the capture
     "segmented_later",  # metered: IP length 0, left to the network card
+    "decapsulated",  # metered: as the packet inside a tunnel
+    "inner_not_ip",  # metered: as the tunnel, which carries no IP
+    "inner_truncated",  # metered: as the tunnel, what is inside is cut by the snap length
+    "inner_malformed",  # metered: as the tunnel, what is inside contradicts itself
+    "tunnels_too_deep",  # metered: with more tunnels in tunnels than are entered
     "stragglers",  # metered: older than the flow table's memory of their flow
     "flows_created",
     "flows_expired",

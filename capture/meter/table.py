@@ -16,7 +16,7 @@ from capture.meter.state import DUE_SECONDS, REMINDER_WAYS
 from capture.meter.stats import INDEX
 
 _REPLACED = INDEX["reminders_replaced"]
-_CLASSES = len(DUE_SECONDS)
+_EXPIRY = len(DUE_SECONDS) - 1
 _DUE_NS = tuple(int(seconds) * 1_000_000_000 for seconds in DUE_SECONDS)
 DUE_NS = np.array(_DUE_NS, np.int64)
 
@@ -171,7 +171,7 @@ def due_insert(table, at, which):
     else:
         flows[before].due_previous = at
     due = flow.start_ns + DUE_NS[which]
-    if due < table.registers[r.NEXT_DUE]:
+    if due < table.registers[r.NEXT_DUE] and which < table.registers[r.DUE_CLASSES]:
         table.registers[r.NEXT_DUE] = due
 
 
@@ -197,7 +197,7 @@ def first_due(table):
     """The flow that is due first by (due time, flow start, key), or -1; sets NEXT_DUE."""
     best = -1
     best_due = r.FAR
-    for which in range(_CLASSES):
+    for which in range(table.registers[r.DUE_CLASSES]):
         at = table.due_ends[which, 0]
         if at < 0:
             continue
@@ -240,6 +240,15 @@ def age_remove(table, at):
         table.age_ends[which, 1] = before
     else:
         table.flows[after].age_previous = before
+
+
+@kernel
+def overdue(table):
+    """The flow longest past its expiry, or -1: there is one only where the clock does not sweep."""
+    at = table.due_ends[_EXPIRY, 0]
+    if at >= 0 and table.flows[at].start_ns + DUE_NS[_EXPIRY] <= table.registers[r.CLOCK]:
+        return at
+    return -1
 
 
 @kernel

@@ -165,7 +165,8 @@ def test_headers_that_are_not_whole_are_truncated() -> None:
     for length in (0, 13, 14, 33, 34, 49):
         refused(frame[:length], "truncated", wire_lengths=[len(frame)])
     refused(icmp_frame(CLIENT, SERVER)[:35], "truncated")
-    refused(ethernet(ipv6(V6_CLIENT, V6_SERVER, b"\x3a", next_header=0)), "truncated")
+    cut = ethernet(ipv6(V6_CLIENT, V6_SERVER, b"\x3a", next_header=0, payload_length=8))
+    refused(cut, "truncated")
 
 
 def test_headers_that_contradict_themselves_are_malformed() -> None:
@@ -174,6 +175,27 @@ def test_headers_that_contradict_themselves_are_malformed() -> None:
     refused(ethernet(b"\x44" + ipv4(CLIENT, SERVER, segment)[1:]), "malformed")
     refused(ethernet(ipv4(CLIENT, SERVER, segment[:12] + b"\x40" + segment[13:])), "malformed")
     refused(ethernet(b"\x50" + bytes(60), ether_type=0x86DD), "malformed")
+
+
+def test_a_packet_too_short_for_its_own_headers_is_malformed_and_counted_nowhere_else() -> None:
+    refused(ethernet(ipv4(CLIENT, SERVER, tcp(1, 2)[:12]), minimum=60), "malformed")
+    refused(ethernet(ipv4(CLIENT, SERVER, udp(1, 2)[:7], protocol=UDP), minimum=60), "malformed")
+    refused(ethernet(ipv6(V6_CLIENT, V6_SERVER, b"\x3a", next_header=0), minimum=80), "malformed")
+    meter = small_meter()
+    frames = [
+        ethernet(ipv4(CLIENT, SERVER, tcp(1, 2)[:12] + b"\x10", total_length=0)),
+        ethernet(ipv4(CLIENT, SERVER, tcp(1, 2)))[:45],
+    ]
+    records_of(batch_of(frames, [0, 1], wire_lengths=[len(frames[0]), 2_000]), meter)
+    counted = meter.stats.as_dict()
+    assert {name for name, count in counted.items() if count} == {"packets_seen", "malformed", "truncated"}
+
+
+def test_the_other_versions_icmp_is_just_another_protocol() -> None:
+    wrong = one(ethernet(ipv4(CLIENT, SERVER, b"\x80\x00\0\0", protocol=58)))
+    assert (wrong["protocol"], wrong["csv_protocol"], wrong["icmp_type"]) == (58, 0, -1)
+    wrong = one(ethernet(ipv6(V6_CLIENT, V6_SERVER, b"\x08\x00\0\0", next_header=1)))
+    assert (wrong["protocol"], wrong["csv_protocol"], wrong["icmp_type"]) == (1, 0, -1)
 
 
 def test_random_bytes_are_counted_and_never_read_past_their_end() -> None:

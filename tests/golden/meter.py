@@ -1,6 +1,7 @@
 """Meter many captures for a comparison: `meter.py LIST`, a line `CAPTURE<tab>OUT.csv` each.
 
-Settings are those of CICFlowMeter: captured bytes count, and rows are final ones only.
+Settings are those of CICFlowMeter: captured bytes count, only a packet of its own ends a flow, and
+rows are final ones.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from capture import FlowMeter, FlowWriter, open_capture  # noqa: E402
 
 
 def meter(capture: str, out: str) -> None:
-    flow_meter = FlowMeter(capacity=20_000, memory=20_000, count_cut=False, snapshots=False)
+    flow_meter = FlowMeter(capacity=20_000, memory=20_000, count_cut=False, sweep=False, snapshots=False)
     with FlowWriter(out) as writer, open_capture(capture) as packets:
         for batch in packets:
             for records in flow_meter.process(batch):
