@@ -133,7 +133,7 @@ def add_packet(flow, own, other, packet, is_backward):
         flow.idle_sum += gap
         flow.idle_squared += float(gap) * float(gap)
         flow.active_start_us = now
-    if (now - 1) * 1_000_000 > last:
+    if now - last / 1e6 > 1.0:
         flow.subflows += 1
     flow.last_ns = packet.time_ns
     if is_backward and flow.answer_ns == 0:
