@@ -93,6 +93,7 @@ class Capture(Section):
 class Flow(Section):
     capacity: Annotated[int, Field(ge=1024, le=1 << 26)] = 131_072
     key_vlan: bool = False
+    decapsulate: bool = False
 
 
 class Windows(Section):

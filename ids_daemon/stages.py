@@ -31,11 +31,12 @@ class Scoring:
     description: str  #: one line: bundle, runtime, device
 
 
-def build_meter(config: Config, *, count_cut: bool = True) -> Meter:
+def build_meter(config: Config, *, as_cicflowmeter: bool = False) -> Meter:
     """The meter that the configuration names; ExtraMissing when its package is missing.
 
-    `count_cut`: the native meter takes lengths from the headers, so that a snap length moves no
-    feature; False has it count captured bytes, as CICFlowMeter does (cicflowmeter always does).
+    The native meter takes lengths from the headers, so that a snap length moves no feature, and
+    writes a flow 121 s after its start.  `as_cicflowmeter` has it count captured bytes and wait for
+    a packet that ends the flow, as CICFlowMeter does (the package cicflowmeter has its own ways).
     """
     if config.detector.meter == "cicflowmeter":
         from capture import CicFlowMeter
@@ -43,8 +44,15 @@ def build_meter(config: Config, *, count_cut: bool = True) -> Meter:
         return CicFlowMeter(capacity=config.flow.capacity)
     from capture import FlowMeter
 
-    capacity = config.flow.capacity
-    return FlowMeter(capacity=capacity, memory=capacity, key_vlan=config.flow.key_vlan, count_cut=count_cut)
+    flow = config.flow
+    return FlowMeter(
+        capacity=flow.capacity,
+        memory=flow.capacity,
+        key_vlan=flow.key_vlan,
+        decapsulate=flow.decapsulate,
+        count_cut=not as_cicflowmeter,
+        sweep=not as_cicflowmeter,
+    )
 
 
 def tell_of_compiling(config: Config, tell: Callable[[str], None]) -> None:

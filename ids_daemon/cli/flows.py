@@ -7,7 +7,14 @@ from contextlib import ExitStack
 from functools import partial
 
 from ids_daemon.cli.console import tell
-from ids_daemon.cli.options import Subcommands, add_command, add_config, add_meter, configuration
+from ids_daemon.cli.options import (
+    Subcommands,
+    add_command,
+    add_config,
+    add_decapsulate,
+    add_meter,
+    configuration,
+)
 from ids_daemon.cli.signals import Signals
 
 _DESCRIPTION = """\
@@ -16,7 +23,9 @@ one row a flow under its column names, as CSV or Parquet by the ending.  --recor
 as the detector sees it, snapshots of living flows included: what ids-train reads.
 
 In a capture that a snap length cut, -o alone counts captured bytes as CICFlowMeter does; --records
-takes lengths from the headers as the detector does, and so does -o beside it.
+takes lengths from the headers as the detector does, and so does -o beside it.  -o alone also keeps a
+flow open until a packet ends it, where --records writes it 121 s after its start: that matters only
+where times run backwards by more than a second.
 
 Several captures are metered one after the other as if they were one.
 
@@ -31,6 +40,7 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", help="flows: a name that ends in .csv or .parquet")
     parser.add_argument("--records", metavar="OUT.parquet", help="flow records whole, snapshots included")
     parser.add_argument("--community-id", action="store_true", help="add a column Community ID to the flows")
+    add_decapsulate(parser)
     parser.add_argument("--capacity", type=int, metavar="N", help="flows kept at a time (default 131072)")
     add_meter(parser)
     add_config(parser)
@@ -54,13 +64,13 @@ def flows(options: argparse.Namespace) -> int:
         writers = []
         if options.output is not None:
             writers.append(opened.enter_context(FlowWriter(options.output, community_id=ids)))
-        # A file of flows alone is CICFlowMeter's, which counts captured bytes; records are what the
-        # detector sees, which goes by the headers.
-        meter = build_meter(config, count_cut=options.records is not None)
         if options.records is not None:
             writers.append(
                 opened.enter_context(FlowWriter(options.records, records=True, meter=config.detector.meter))
             )
+        # A file of flows alone is CICFlowMeter's, which counts captured bytes and sweeps nothing;
+        # records are what the detector sees, which goes by the headers and by the clock.
+        meter = build_meter(config, as_cicflowmeter=options.records is None)
         if not options.quiet:
             tell_of_compiling(config, tell)
         with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:

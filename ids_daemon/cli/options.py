@@ -48,6 +48,15 @@ def add_meter(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_decapsulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--decapsulate",
+        action="store_true",
+        default=None,
+        help="meter what is inside GRE, VXLAN and IP in IP instead of the tunnels",
+    )
+
+
 def add_detector(parser: argparse.ArgumentParser) -> None:
     add_meter(parser)
     parser.add_argument("--model", metavar="DIR", help="model bundle (default: the one that ships)")
@@ -68,6 +77,7 @@ def configuration(options: argparse.Namespace) -> Config:
         "detector.runtime": getattr(options, "runtime", None),
         "detector.device": getattr(options, "device", None),
         "flow.capacity": getattr(options, "capacity", None),
+        "flow.decapsulate": getattr(options, "decapsulate", None),
         "capture.interfaces": interfaces or None,
     }
     return load(options.config, flags)

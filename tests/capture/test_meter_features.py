@@ -7,8 +7,18 @@ import math
 import pytest
 
 from capture.columns import Close
-from tests.capture.metering import CLIENT, SERVER, datagram, finals, flow, reply, request
-from tests.packets import at, icmp_frame
+from tests.capture.metering import (
+    CLIENT,
+    SERVER,
+    datagram,
+    finals,
+    flow,
+    records_of,
+    reply,
+    request,
+    small_meter,
+)
+from tests.packets import at, batch_of, icmp_frame
 
 
 def data(size: int) -> bytes:
@@ -63,6 +73,15 @@ def test_subflow_example() -> None:
     )
     names = ("subflow_fwd_packets", "subflow_fwd_bytes", "subflow_bwd_packets", "subflow_bwd_bytes")
     assert [record[name] for name in names] == [0, 60, 0, 120]
+
+
+def test_packets_at_the_very_start_of_1970_are_no_subflows() -> None:
+    meter = small_meter()
+    frames = [data(100)] * 4
+    (record,) = records_of(batch_of(frames, [0, 1_000, 2_000, 9_000_000]), meter)
+    assert (record["subflow_fwd_packets"], record["subflow_fwd_bytes"]) == (2, 200)
+    (record,) = records_of(batch_of(frames[:2], [0, 0]), small_meter())
+    assert (record["subflow_fwd_packets"], record["subflow_fwd_bytes"]) == (0, 0)
 
 
 def test_one_packet_without_payload_has_nan_and_infinity() -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from capture.columns import Close, Kind
 from tests.capture.metering import (
+    CLIENT,
     CLIENT_PORT,
+    SERVER,
     SERVER_PORT,
     datagram,
     finals,
@@ -18,7 +20,7 @@ from tests.capture.metering import (
     small_meter,
     timed_batch,
 )
-from tests.packets import at
+from tests.packets import at, udp_frame
 
 HANDSHAKE = ((0.0, request("S")), (0.1, reply("SA")), (0.2, request("A")))
 FINISHED = (*HANDSHAKE, (0.3, request("FA")), (0.4, reply("FA")), (0.5, request("A")))
@@ -134,6 +136,34 @@ def test_another_flow_moves_the_clock_for_the_sweep() -> None:
 def test_a_closed_flow_stays_until_the_sweep() -> None:
     record = flow(*FINISHED, (119, request("A")))
     assert (record["close"], packets_of(np.array([record]))) == (Close.END, [7])
+
+
+def test_without_the_sweep_a_flow_waits_for_a_packet_of_its_own() -> None:
+    packets = ((0, datagram()), (300, request("S")), (60, datagram()), (120, datagram()))
+    assert packets_of(finals(*packets, sweep=False)) == [3, 1]
+    assert packets_of(finals(*packets)) == [1, 2, 1]
+    first, _, second = finals(*packets, (130, datagram()), sweep=False)[[0, 1, 2]]
+    assert (first["close"], first["total_fwd_packet"]) == (Close.TIMEOUT, 3)
+    assert (second["close"], second["total_fwd_packet"]) == (Close.END, 1)
+    meter = small_meter(sweep=False)
+    list(meter.process(timed_batch([(0, datagram())])))
+    list(meter.advance(at(1_000)))
+    assert (meter.live, meter.clock_ns) == (1, at(1_000))
+
+
+def test_without_the_sweep_a_flow_past_its_expiry_makes_room_before_others_are_evicted() -> None:
+    other = [udp_frame(CLIENT, SERVER, port, 53) for port in range(3)]
+    records = finals(
+        (0, datagram()), (1, datagram()), (90, other[0]), (121, other[1]), (122, other[2]),
+        sweep=False, capacity=2,
+    )  # fmt: skip
+    assert [(r["src_port"], r["close"]) for r in records] == [
+        (CLIENT_PORT, Close.EXPIRED),
+        (0, Close.EVICTED),
+        (1, Close.END),
+        (2, Close.END),
+    ]
+    assert records["time_ns"].tolist() == [at(121), at(122), at(122), at(122)]
 
 
 def test_a_straggler_behind_the_sweep_is_counted() -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.columns import FEATURES, Kind
+from capture.columns import FEATURES, Close, Kind
 from tests.capture.metering import records_of, small_meter
-from tests.packets import START_NS, batch_of, ethernet, icmp, ip, tcp, tcp_flags, udp
+from tests.packets import (
+    START_NS,
+    batch_of,
+    ethernet,
+    frames_of,
+    gre,
+    icmp,
+    ip,
+    tcp,
+    tcp_flags,
+    udp,
+    vxlan,
+)
 from tests.reference.flow_reference import FlowReference, Packet
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 STEPS = (0, 1, 1_000, 300_000, 999_999, 1_000_000, 1_000_001, 5_000_000, 5_000_001, 20_000_000)
 LONG_STEPS = (59_000_000, 119_999_999, 120_000_000, 120_000_001, 121_000_000, 300_000_000)
 BACKWARDS = (-1, -500_000, -2_000_000)
-FLAGS = ("S", "SA", "A", "PA", "FA", "F", "R", "RA", "AU", "ASEC", "")
+FLAGS = ("S", "SA", "A", "A", "PA", "FA", "FA", "F", "R", "RA", "AU", "ASEC", "")
 PAYLOADS = (0, 0, 1, 6, 100, 1_400)
 ICMP_MESSAGES = ((8, 0), (0, 0), (3, 1), (3, 3), (11, 0))
 #: Protocol and the two ends of each conversation; one has the same address at both.
@@ -42,18 +55,24 @@ CONVERSATIONS = (
     (47, ("10.0.0.1", 0), ("10.0.0.2", 0)),
 )
 
-events = st.lists(
-    st.tuples(
+#: How often a packet comes, and microseconds between: bulks are made of such bursts.
+BURSTS = ((1, 0), (1, 0), (1, 0), (1, 0), (3, 1_000), (4, 300_000), (5, 0), (6, 1_000_000), (7, 1_000_001))
+
+
+@st.composite
+def events(draw: Any) -> list[tuple[Any, ...]]:
+    """Packets and bursts of few conversations, so that their packets meet in the same flows."""
+    conversations = draw(st.lists(st.sampled_from(CONVERSATIONS), min_size=1, max_size=3))
+    event = st.tuples(
         st.sampled_from(STEPS * 4 + LONG_STEPS + BACKWARDS),
-        st.sampled_from(CONVERSATIONS),
+        st.sampled_from(conversations),
         st.booleans(),
         st.sampled_from(FLAGS),
         st.sampled_from(PAYLOADS),
         st.sampled_from(ICMP_MESSAGES),
-    ),
-    min_size=1,
-    max_size=60,
-)
+        st.sampled_from(BURSTS),
+    )
+    return draw(st.lists(event, min_size=1, max_size=40))
 
 
 def packed(address: str) -> bytes:
@@ -63,7 +82,7 @@ def packed(address: str) -> bytes:
 
 def build(event: tuple[Any, ...], time_ns: int, window: int) -> tuple[bytes, Packet]:
     """One event as a frame and as the packet that a decoder should see in it."""
-    _, (protocol, client, server), back, flags, size, message = event
+    _, (protocol, client, server), back, flags, size, message, _ = event
     (source, source_port), (destination, destination_port) = (server, client) if back else (client, server)
     fields: dict[str, Any] = {"protocol": protocol}
     if protocol == 6:
@@ -95,19 +114,24 @@ def traffic(drawn: list[tuple[Any, ...]]) -> tuple[Any, list[Packet]]:
     time_ns, built = START_NS, []
     for number, event in enumerate(drawn):
         time_ns += event[0] * 1_000
-        built.append(build(event, time_ns, 1_000 + number))
+        times, step = event[-1]
+        for n in range(times):
+            time_ns += step * 1_000 if n else 0
+            built.append(build(event, time_ns, 1_000 + number))
     return batch_of([frame for frame, _ in built], [p.time_ns for _, p in built]), [p for _, p in built]
 
 
 def random_events(seed: int, count: int) -> list[tuple[Any, ...]]:
+    """`count` events, of three conversations at a time."""
     choose = random.Random(seed).choice
-    return [
-        (
-            choose(STEPS * 12 + LONG_STEPS + BACKWARDS),
-            *(choose(kind) for kind in (CONVERSATIONS, (False, True), FLAGS, PAYLOADS, ICMP_MESSAGES)),
-        )
-        for _ in range(count)
-    ]
+    drawn: list[tuple[Any, ...]] = []
+    while len(drawn) < count:
+        conversations = [choose(CONVERSATIONS) for _ in range(3)]
+        kinds = (conversations, (False, True), FLAGS, PAYLOADS, ICMP_MESSAGES, BURSTS)
+        for _ in range(50):
+            step = choose(STEPS * 12 + LONG_STEPS + BACKWARDS)
+            drawn.append((step, *(choose(kind) for kind in kinds)))
+    return drawn
 
 
 def assert_same(records: np.ndarray, expected: list[dict[str, Any]]) -> None:
@@ -127,49 +151,89 @@ def assert_same(records: np.ndarray, expected: list[dict[str, Any]]) -> None:
         assert set(FEATURES) <= set(wanted)
 
 
+def expected_of(packets: list[Packet], **options: bool) -> list[dict[str, Any]]:
+    reference = FlowReference(**options)
+    reference.take(packets)
+    reference.finish()
+    return reference.records
+
+
 @settings(max_examples=150)
-@given(events)
-def test_records_are_those_of_the_reference(drawn: list[tuple[Any, ...]]) -> None:
+@given(events(), st.booleans())
+def test_records_are_those_of_the_reference(drawn: list[tuple[Any, ...]], sweep: bool) -> None:
     batch, packets = traffic(drawn)
-    reference = FlowReference()
-    reference.take(packets)
-    reference.finish()
-    assert_same(records_of(batch, small_meter()), reference.records)
+    assert_same(records_of(batch, small_meter(sweep=sweep)), expected_of(packets, sweep=sweep))
 
 
+@pytest.mark.parametrize("sweep", [True, False])
 @pytest.mark.parametrize("seed", range(2))
-def test_long_traffic_has_the_records_of_the_reference(seed: int) -> None:
+def test_long_traffic_has_the_records_of_the_reference(seed: int, sweep: bool) -> None:
     batch, packets = traffic(random_events(seed, 1_000))
-    reference = FlowReference()
-    reference.take(packets)
-    reference.finish()
-    assert_same(records_of(batch, small_meter()), reference.records)
+    assert_same(records_of(batch, small_meter(sweep=sweep)), expected_of(packets, sweep=sweep))
 
 
-@given(events, st.lists(st.integers(1, 20), max_size=8), st.sampled_from([1, 2, 3, 5, 1_000]))
+def test_random_traffic_reaches_every_rule() -> None:
+    """What the tests above compare is there to be compared."""
+    records = [r for seed in range(2) for r in expected_of(traffic(random_events(seed, 1_000))[1])]
+    assert [name for name in FEATURES if not any(record[name] for record in records)] == []
+    closes = {Close(record["close"]) for record in records}
+    assert closes == set(Close) - {Close.EVICTED}
+    reset = [r["fwd_tcp_flags"] | r["bwd_tcp_flags"] for r in records if r["close"] == Close.READY]
+    assert {bool(flags & tcp_flags("R")) for flags in reset} == {True, False}
+    assert any(r["fwd_packet_bulk_avg"] and r["bwd_packet_bulk_avg"] for r in records)
+    assert any(r["active_std"] and r["idle_std"] for r in records)
+    assert any(r["total_tcp_flow_time"] > max(r["flow_duration"], 0) for r in records)
+    assert any(r["key_reversed"] for r in records) and any(r["flow_duration"] < 0 for r in records)
+    assert max(r["revision"] for r in records if r["kind"] == Kind.SNAPSHOT) >= 4
+
+
+def test_tunnelled_traffic_has_the_records_of_the_reference() -> None:
+    batch, packets = traffic(random_events(7, 500))
+    ends = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8:f::1", "2001:db8:f::2")}
+    tunnels = (
+        lambda frame, outer: ip(*outer, 41 if frame[14] >> 4 == 6 else 4, frame[14:]),
+        lambda frame, outer: ip(*outer, 47, gre(frame, 0x6558, key=1)),
+        lambda frame, outer: ip(*outer, 17, vxlan(frame)),
+    )
+    choose = random.Random(1).choice
+    frames = []
+    for frame in frames_of(batch):
+        for _ in range(choose((0, 1, 2, 4))):
+            frame = ethernet(choose(tunnels)(frame, ends[choose((4, 6))]))
+        frames.append(frame)
+    expected = [replace(p, frame_bytes=len(frame)) for p, frame in zip(packets, frames, strict=True)]
+    meter = small_meter(decapsulate=True)
+    records = records_of(batch_of(frames, batch.timestamp_ns), meter)
+    assert_same(records, expected_of(expected))
+    assert meter.stats.decapsulated > 300
+
+
+@given(events(), st.lists(st.integers(1, 20), max_size=8), st.sampled_from([1, 2, 3, 5, 1_000]), st.booleans())
 def test_any_chunking_gives_the_same_bytes(
-    drawn: list[tuple[Any, ...]], sizes: list[int], capacity: int
+    drawn: list[tuple[Any, ...]], sizes: list[int], capacity: int, sweep: bool
 ) -> None:
     batch, _ = traffic(drawn)
-    whole = records_of(batch, small_meter(capacity=capacity, seed=1))
-    pieces = records_of(batch, small_meter(capacity=capacity, seed=2), sizes)
+    whole = records_of(batch, small_meter(capacity=capacity, seed=1, sweep=sweep))
+    pieces = records_of(batch, small_meter(capacity=capacity, seed=2, sweep=sweep), sizes)
     assert pieces.tobytes() == whole.tobytes()
 
 
-@given(events, st.sampled_from([1, 2, 3, 1_000]))
-def test_final_records_are_the_same_without_snapshots(drawn: list[tuple[Any, ...]], capacity: int) -> None:
+@given(events(), st.sampled_from([1, 2, 3, 1_000]), st.booleans())
+def test_final_records_are_the_same_without_snapshots(
+    drawn: list[tuple[Any, ...]], capacity: int, sweep: bool
+) -> None:
     batch, _ = traffic(drawn)
-    with_snapshots = records_of(batch, small_meter(capacity=capacity))
+    with_snapshots = records_of(batch, small_meter(capacity=capacity, sweep=sweep))
     assert (
-        records_of(batch, small_meter(capacity=capacity, snapshots=False)).tobytes()
+        records_of(batch, small_meter(capacity=capacity, sweep=sweep, snapshots=False)).tobytes()
         == with_snapshots[with_snapshots["kind"] != Kind.SNAPSHOT].tobytes()
     )
 
 
-@given(events, st.sampled_from([1, 2, 3, 1_000]))
-def test_no_packet_is_lost_or_told_twice(drawn: list[tuple[Any, ...]], capacity: int) -> None:
+@given(events(), st.sampled_from([1, 2, 3, 1_000]), st.booleans())
+def test_no_packet_is_lost_or_told_twice(drawn: list[tuple[Any, ...]], capacity: int, sweep: bool) -> None:
     batch, packets = traffic(drawn)
-    meter = small_meter(capacity=capacity)
+    meter = small_meter(capacity=capacity, sweep=sweep)
     records = records_of(batch, meter)
     told = records["new_fwd_packets"].sum(dtype=int) + records["new_bwd_packets"].sum(dtype=int)
     assert told == len(packets) == meter.stats.packets_metered
@@ -181,14 +245,15 @@ def test_no_packet_is_lost_or_told_twice(drawn: list[tuple[Any, ...]], capacity:
     assert stats.snapshots == (records["kind"] == Kind.SNAPSHOT).sum()
 
 
-@given(events)
+@given(events())
 def test_records_come_in_the_order_in_which_they_are_due(drawn: list[tuple[Any, ...]]) -> None:
     records = records_of(traffic(drawn)[0], small_meter())
     assert (np.diff(records["time_ns"]) >= 0).all()
 
 
 def test_kernels_run_unjitted_without_a_warning() -> None:
-    tests = ["tests/capture/test_meter_features.py", "tests/capture/test_meter_decode.py"]
+    kinds = ("features", "flows", "decode", "tunnels")
+    tests = [f"tests/capture/test_meter_{kind}.py" for kind in kinds]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
