@@ -13,6 +13,7 @@ import numpy as np
 
 from capture.jit import kernel
 from capture.meter.hashing import flow_id
+from capture.meter.subflows import begins_subflow, write_subflows
 
 OPEN, FIRST_FIN, SECOND_FIN, READY = 0, 1, 2, 3
 
@@ -21,7 +22,6 @@ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 ACTIVITY_US = 5_000_000  # a longer gap ends an active period
 BULK_GAP_US = 1_000_000  # a longer gap ends a bulk
 BULK_PACKETS = 4
-EARLY_NS = 2_000  # a first packet before this is no subflow (see write_subflows)
 EXACT = 4e18  # below this an integer sum of squares has not overflowed
 
 
@@ -39,7 +39,7 @@ def start_flow(flow, forward, backward, packet, is_backward):
     flow.start_ns = packet.time_ns
     flow.last_ns = packet.time_ns
     flow.answer_ns = 0
-    flow.subflows = 1 if packet.time_ns >= EARLY_NS else 0
+    flow.subflows = begins_subflow(packet.time_ns // 1000, packet.time_ns // 1000)
     for bit in range(8):
         flow.flag_counts[bit] = 0
     flow.iat_max = 0
@@ -133,8 +133,7 @@ def add_packet(flow, own, other, packet, is_backward):
         flow.idle_sum += gap
         flow.idle_squared += float(gap) * float(gap)
         flow.active_start_us = now
-    if now - last / 1e6 > 1.0:
-        flow.subflows += 1
+    flow.subflows += begins_subflow(now, last)
     flow.last_ns = packet.time_ns
     if is_backward and flow.answer_ns == 0:
         flow.answer_ns = packet.time_ns
@@ -299,23 +298,6 @@ def write_bulk(x, at, d):
     x[at] = d.bulk_bytes // np_int(d.bulks)
     x[at + 1] = np_int(d.bulk_packets) // np_int(d.bulks)
     x[at + 2] = 0.0 if d.bulk_time == 0 else math.trunc(d.bulk_bytes / (d.bulk_time / 1e6))
-
-
-@kernel
-def write_subflows(x, at, subflows, f, b):
-    """Packets and bytes a subflow, whole numbers.
-
-    A packet begins a subflow when its time is over a second later than a millionth of the one
-    before, as the data-set version has its brackets: each does, but at the very start of 1970.
-    """
-    if subflows == 0:
-        for i in range(4):
-            x[at + i] = 0.0
-        return
-    x[at] = np_int(f.packets) // subflows
-    x[at + 1] = f.bytes // subflows
-    x[at + 2] = np_int(b.packets) // subflows
-    x[at + 3] = b.bytes // subflows
 
 
 @kernel

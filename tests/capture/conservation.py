@@ -35,8 +35,10 @@ def assert_conserved(meter: FlowMeter, records: np.ndarray) -> None:
     for part in ("fragments", "vlan_tagged", "cut_by_snaplen", "segmented_later", "decapsulated"):
         assert stats[part] <= metered
     final = records["kind"] != Kind.SNAPSHOT
-    assert stats["flows_created"] == final.sum() == sum(
-        stats[f"flows_{how}"] for how in ("expired", "cut", "evicted", "at_end")
+    assert (
+        stats["flows_created"]
+        == final.sum()
+        == sum(stats[f"flows_{how}"] for how in ("expired", "cut", "evicted", "at_end"))
     )
     assert stats["snapshots"] == (~final).sum()
     told = records["new_fwd_packets"].sum(dtype=int) + records["new_bwd_packets"].sum(dtype=int)

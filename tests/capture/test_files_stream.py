@@ -158,7 +158,9 @@ except CaptureError as error:
 """
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "pack", [bytes, gzip.compress, lzma.compress, zstandard.compress], ids=["plain", "gzip", "xz", "zstd"]
+)
 def test_standard_input_is_read(pack):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

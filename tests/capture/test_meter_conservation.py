@@ -87,7 +87,9 @@ def test_interfaces_of_several_link_types_are_metered_side_by_side(tmp_path: Pat
     headers = {1: ethernet(b"")[:12] + b"\x08\0", 101: b"", 113: bytes(14) + b"\x08\0", 9: b"\0\x21"}
     frames = [header + PACKET for header in headers.values()]
     path = tmp_path / "capture.pcapng"
-    path.write_bytes(pcapng_bytes(frames * 2, [at(0)] * 8, link_types=tuple(headers), interfaces=[0, 1, 2, 3] * 2))
+    path.write_bytes(
+        pcapng_bytes(frames * 2, [at(0)] * 8, link_types=tuple(headers), interfaces=[0, 1, 2, 3] * 2)
+    )
     with open_capture(path) as capture:
         records = meter_all(capture, small_meter())
     assert sorted(records["interface"].tolist()) == [0, 1, 2, 3]

@@ -208,7 +208,9 @@ def test_tunnelled_traffic_has_the_records_of_the_reference() -> None:
     assert meter.stats.decapsulated > 300
 
 
-@given(events(), st.lists(st.integers(1, 20), max_size=8), st.sampled_from([1, 2, 3, 5, 1_000]), st.booleans())
+@given(
+    events(), st.lists(st.integers(1, 20), max_size=8), st.sampled_from([1, 2, 3, 5, 1_000]), st.booleans()
+)
 def test_any_chunking_gives_the_same_bytes(
     drawn: list[tuple[Any, ...]], sizes: list[int], capacity: int, sweep: bool
 ) -> None:

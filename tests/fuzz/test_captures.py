@@ -64,7 +64,9 @@ def times(choose: random.Random, count: int) -> list[int]:
 def capture_of(choose: random.Random) -> bytes:
     """A capture file, damaged outside, inside, or not at all."""
     link_type = choose.choice(list(BY_LINK_TYPE))
-    frames = [damaged(choose.choice(BY_LINK_TYPE[link_type]), choose, 3) for _ in range(choose.randint(0, 60))]
+    frames = [
+        damaged(choose.choice(BY_LINK_TYPE[link_type]), choose, 3) for _ in range(choose.randint(0, 60))
+    ]
     order = choose.choice("<>")
     if choose.random() < 0.5:
         data = pcap_bytes(

@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.golden import reference
 from tests.packets import (
     ICMP,
-    TCP,
     UDP,
     arp_frame,
     at,
@@ -103,7 +102,15 @@ def syn_on_an_open_flow() -> Packets:
 def fin_of_one_side_twice_or_first() -> Packets:
     one = every(0.1, *HANDSHAKE, c("FA"), c("FA"), s(), c("S"))
     there, back = (A, B, 40_001, 80), (B, A, 80, 40_001)
-    first = ((there, "FA"), (back, "FA"), (there, "A"), (back, "FA"), (there, "FA"), (there, "A"), (there, "S"))
+    first = (
+        (there, "FA"),
+        (back, "FA"),
+        (there, "A"),
+        (back, "FA"),
+        (there, "FA"),
+        (there, "A"),
+        (there, "S"),
+    )
     return one + every(0.1, *(tcp_frame(*ends, flags) for ends, flags in first), start=1.0)
 
 
@@ -118,7 +125,9 @@ def timeout_edges() -> Packets:
     """120.000000 s stays, 120.000001 s cuts, READY or not."""
     stays = [(0.0, u(1)), (60.0, u(2)), (120.0, u(3))]
     cuts = [(0.0, u(1, 54)), (120.000001, u(3, 54))]
-    ready = [(second, c(flags)) for second, flags in ((0.0, "S"), (1.0, "R"), (120.0, "A"), (120.000001, "A"))]
+    ready = [
+        (second, c(flags)) for second, flags in ((0.0, "S"), (1.0, "R"), (120.0, "A"), (120.000001, "A"))
+    ]
     return sorted(stays + cuts + ready, key=lambda packet: packet[0])
 
 
@@ -248,7 +257,9 @@ def same_address_at_both_ends() -> Packets:
 @capture
 def hosts_and_protocols_on_the_same_ports() -> Packets:
     others = [udp_frame(A, f"10.0.0.{host}", 5_353, 53, bytes(host)) for host in (2, 3, 4)]
-    return every(0.1, *others, tcp_frame(A, B, 5_353, 53, "S"), *(udp_frame("10.0.0.4", A, 53, 5_353, b"x"),) * 2)
+    return every(
+        0.1, *others, tcp_frame(A, B, 5_353, 53, "S"), *(udp_frame("10.0.0.4", A, 53, 5_353, b"x"),) * 2
+    )
 
 
 @capture

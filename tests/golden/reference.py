@@ -1,4 +1,4 @@
-"""The slow meter's rows of captures: `python -m tests.golden.reference LIST`, as meter.py.
+"""The slow meter's rows of captures: `reference.py LIST`, as meter.py.
 
 Decoder and flows are those of tests/reference, settings those of CICFlowMeter.  Beside the rows that
 CICFlowMeter wrote it shows that the slow meter is right, minutes for what takes the meter seconds.
@@ -13,10 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from capture import COLUMNS, CSV_HEADER, open_capture
-from tests.packets import frames_of
-from tests.reference.flow_reference import FlowReference
-from tests.reference.frames import MAPPED, NotMetered, decode
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # run as a script from anywhere
+
+from capture import COLUMNS, CSV_HEADER, open_capture  # noqa: E402
+from tests.packets import frames_of  # noqa: E402
+from tests.reference.flow_reference import FlowReference  # noqa: E402
+from tests.reference.frames import MAPPED, NotMetered, decode  # noqa: E402
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -35,7 +35,7 @@ def test_the_rows_of_a_capture_are_those_expected(name: str, tmp_path: Path) -> 
     out = tmp_path / "out.csv"
     meter.meter(str(pcap(name, tmp_path)), str(out))
     rows, expected = read(out), read(EXPECTED / f"{name}.csv")
-    texts = [column for column in CSV_HEADER[:6]]
+    texts = list(CSV_HEADER[:6])
     assert [[row[column] for column in texts] for row in rows] == [
         [row[column] for column in texts] for row in expected
     ]

@@ -1,4 +1,4 @@
-"""The meter against rows that the corrected CICFlowMeter itself wrote, where they are at hand."""
+"""Both meters against rows that the corrected CICFlowMeter itself wrote, where they are at hand."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ HERE = Path(__file__).parent
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_rows_are_the_references_but_for_named_deviations(shared: Path) -> None:
+@pytest.mark.parametrize(("meter", "captures"), [("meter.py", "*"), ("reference.py", "own_*")])
+def test_rows_are_those_of_cicflowmeter_but_for_named_deviations(
+    shared: Path, meter: str, captures: str
+) -> None:
     golden, compare = shared / "golden", shared / "tools" / "compare_golden.py"
     if not golden.is_dir() or not compare.is_file():
         pytest.skip(f"no golden rows in {shared.name}/")
     done = subprocess.run(
         [
-            *(sys.executable, str(compare), str(golden), "--quiet"),
-            *("--meter-many", f"{sys.executable} {HERE / 'meter.py'} {{list}}"),
+            *(sys.executable, str(compare), str(golden), "--quiet", "--only", captures),
+            *("--meter-many", f"{sys.executable} {HERE / meter} {{list}}"),
             *("--deviations", str(HERE / "deviations.txt")),
         ],
         capture_output=True,

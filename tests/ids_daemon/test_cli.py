@@ -24,7 +24,7 @@ from ids_daemon.config import Config
 from tests.ids_daemon.fakes import FakeMeter, FakeScorer, event, events_of
 from tests.ids_daemon.shared import ROOT
 from tests.ids_daemon.test_pipeline import ATTACKER, VICTIM, scan
-from tests.packets import arp_frame, at, batch_of, pcap_bytes, tcp_frame, write_pcap
+from tests.packets import arp_frame, at, batch_of, ethernet, ip, pcap_bytes, tcp_frame, vxlan, write_pcap
 
 REAL_BUILD_METER = stages.build_meter
 
@@ -249,6 +249,32 @@ def test_flows_alone_count_captured_bytes_and_records_whole_packets(
     said = ids("flows", str(cut), "--records", str(records))
     assert said.err == f"ids-daemon: 1 packets: 1 rows in {records}\n"
     assert capture.read_records(str(records))["total_length_of_fwd_packet"].tolist() == [1000.0]
+
+
+def test_flows_alone_keep_a_flow_for_times_that_run_backwards(
+    ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "build_meter", REAL_BUILD_METER)
+    ends = [("10.0.0.1", "10.0.0.2", 40_000, 80), ("10.0.0.3", "10.0.0.2", 40_000, 80)]
+    frames = [tcp_frame(*ends[which], "A") for which in (0, 1, 0)]
+    path = str(write_pcap(tmp_path / "back.pcap", frames, [at(0), at(200), at(60)]))
+    flows, records = tmp_path / "f.csv", tmp_path / "r.parquet"
+    assert ids("flows", path, "-o", str(flows)).err == f"ids-daemon: 3 packets: 2 rows in {flows}\n"
+    ids("flows", path, "--records", str(records))
+    assert (capture.read_records(str(records))["kind"] == capture.Kind.FINAL).sum() == 3
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_flows_of_tunnels_are_the_inner_ones_when_asked_for(
+    ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.setattr(stages, "build_meter", REAL_BUILD_METER)
+    inner = tcp_frame("10.0.0.1", "10.0.0.2", 40_000, 80, "S")
+    frame = ethernet(ip("192.0.2.1", "192.0.2.2", 17, vxlan(inner)))
+    path, flows = str(write_pcap(tmp_path / "vxlan.pcap", [frame], [at(0)])), tmp_path / "f.csv"
+    assert ids("flows", path, "-o", str(flows), *["--decapsulate"] * asked).code == 0
+    wanted = "10.0.0.1-10.0.0.2-40000-80-6" if asked else "192.0.2.1-192.0.2.2-50000-4789-17"
+    assert flows.read_text().splitlines()[1].split(",")[0] == wanted
 
 
 def test_a_first_start_says_that_it_compiles(

@@ -4,12 +4,29 @@ from typing import Any
 
 import pytest
 
+import capture
 import models
 from ids_daemon import stages
 from ids_daemon.config import Config
 from ids_daemon.errors import ConfigError
 from models.errors import BundleError, RuntimeUnavailable
 from tests.ids_daemon.fakes import FakeScorer
+
+
+@pytest.mark.parametrize("as_cicflowmeter", [False, True])
+def test_the_meter_gets_what_the_configuration_says(
+    monkeypatch: pytest.MonkeyPatch, as_cicflowmeter: bool
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setitem(vars(capture), "FlowMeter", lambda **options: asked.update(options))
+    flow = {"capacity": 2_000, "key_vlan": True, "decapsulate": True}
+    stages.build_meter(Config.model_validate({"flow": flow}), as_cicflowmeter=as_cicflowmeter)
+    assert asked == {
+        **flow,
+        "memory": 2_000,
+        "count_cut": not as_cicflowmeter,
+        "sweep": not as_cicflowmeter,
+    }
 
 
 class FakeBundle:

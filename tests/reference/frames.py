@@ -223,7 +223,9 @@ def decode_one(layer: Layer, link_type: int, time_ns: int, count_cut: bool) -> D
         else:
             fields["icmp"] = (body.data[0], body.data[1])
     ends = (ip.source, source_port), (ip.destination, destination_port)
-    return Decoded(Packet(source=ends[0], destination=ends[1], protocol=protocol, **fields), ip.protocol, vlan)
+    return Decoded(
+        Packet(source=ends[0], destination=ends[1], protocol=protocol, **fields), ip.protocol, vlan
+    )
 
 
 def tunnel(layer: Layer, link_type: int) -> tuple[Layer, int] | str | None:
