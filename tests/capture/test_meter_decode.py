@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from capture.files.link_types import SUPPORTED
 from capture.meter import FlowMeter
 from tests.capture.metering import CLIENT, SERVER, records_of, small_meter
 from tests.packets import (
@@ -126,6 +127,7 @@ def test_options_of_ip_and_tcp_are_no_payload() -> None:
     ("link_type", "header"),
     [
         (101, b""),
+        (228, b""),
         (0, b"\x02\0\0\0"),
         (108, b"\0\0\0\x02"),
         (113, bytes(14) + b"\x08\x00"),
@@ -138,6 +140,42 @@ def test_options_of_ip_and_tcp_are_no_payload() -> None:
 def test_link_layers(link_type: int, header: bytes) -> None:
     record = one(header + ip(CLIENT, SERVER, UDP, udp(1, 2, b"abc")), link_type=link_type)
     assert (record["src_port"], record["total_length_of_fwd_packet"]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("link_type", "header"),
+    [
+        (101, b""),
+        (12, b""),
+        (14, b""),
+        (229, b""),
+        (0, b"\x1e\0\0\0"),  # AF_INET6 of macOS, FreeBSD, NetBSD and OpenBSD, Linux
+        (0, b"\0\0\0\x1c"),
+        (108, b"\0\0\0\x18"),
+        (108, b"\0\0\0\x0a"),
+        (113, bytes(14) + b"\x86\xdd"),
+        (113, bytes(14) + b"\x81\0\0\x07\x86\xdd"),
+        (276, b"\x86\xdd" + bytes(18)),
+        (9, b"\x00\x57"),
+        (9, b"\x57"),
+        (50, b"\xff\x03\x00\x57"),
+        (50, b"\x8f\x00\x86\xdd"),
+    ],
+)
+def test_link_layers_of_ipv6(link_type: int, header: bytes) -> None:
+    record = one(header + ip(V6_CLIENT, V6_SERVER, UDP, udp(1, 2, b"abc")), link_type=link_type)
+    assert (record["src_port"], record["total_length_of_fwd_packet"]) == (1, 3)
+    assert record["vlan"] == (7 if b"\x81" in header else -1)
+
+
+def test_every_link_type_that_is_not_refused_is_decoded() -> None:
+    tested = {0, 1, 9, 12, 14, 50, 101, 108, 113, 228, 229, 276}
+    assert tested == SUPPORTED
+
+
+@pytest.mark.parametrize("link_type", sorted(SUPPORTED))
+def test_what_a_link_layer_carries_beside_ip_is_not_ip(link_type: int) -> None:
+    refused(bytes([0x33, 0x33] * 40), "not_ip", link_type=link_type)
 
 
 def test_pppoe_and_snap_carry_ip() -> None:

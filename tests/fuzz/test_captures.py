@@ -1,8 +1,6 @@
 """Damaged captures and random bytes through reader and meter: only the package's own errors come out.
 
-The seed is fixed; `IDS_FUZZ_SEED` and `IDS_FUZZ_ROUNDS` (captures a test) go on from there:
-
-    IDS_FUZZ_SEED=7 IDS_FUZZ_ROUNDS=20000 ./dev test tests/fuzz
+The seed is fixed; `./dev fuzz` sets IDS_FUZZ_SEED and IDS_FUZZ_ROUNDS (captures a test) to others.
 """
 
 from __future__ import annotations
