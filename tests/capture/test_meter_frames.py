@@ -30,9 +30,14 @@ PACKET = ip(CLIENT, SERVER, UDP, udp(1, 2, b"abc"))
 FRAGMENT = bytes([UDP, 0, 0, 1, 0, 0, 0, 7])
 EXTENSIONS = bytes([60, 0]) + bytes(6) + bytes([51, 0]) + bytes(6) + bytes([44, 1]) + bytes(10) + FRAGMENT
 
+DEEP = PACKET
+for _ in range(6):
+    DEEP = ip(CLIENT, SERVER, 4, DEEP)
+
 #: Link type and frame, each a start for mutations.
 SEEDS: list[tuple[int, bytes]] = [
     *((1, frame) for frame in TUNNELS.values()),
+    (1, ethernet(DEEP)),
     (1, tcp_frame(CLIENT, SERVER, 1, 2, "PA", b"xyz", options=bytes(8), minimum=80)),
     (1, tcp_frame(*V6, 1, 2, "S", vlans=[3, 4])),
     (1, icmp_frame(CLIENT, SERVER)),
