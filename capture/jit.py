@@ -15,6 +15,11 @@ from typing import Any
 import numba
 import numpy as np
 
+#: Kernels own no memory: their arrays belong to the caller for the length of the call.  Without
+#: `nrt` numba counts no references, which costs more than metering does, and an allocation inside
+#: a kernel is an error.  Division by zero gives infinity or NaN, as in numpy, instead of a check.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
 
 def _cache_folder() -> str:
     """The user's cache folder (systemd's where there is one), one sub-folder a state of the sources."""
@@ -36,9 +41,9 @@ def kernel(function: Any) -> Any:
     chosen = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = chosen or _FOLDER
-        return numba.njit(cache=True, nogil=True)(function)
+        return numba.njit(cache=True, **_OPTIONS)(function)
     except (RuntimeError, OSError):
-        return numba.njit(nogil=True)(function)
+        return numba.njit(**_OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = chosen
 

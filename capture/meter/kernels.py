@@ -339,9 +339,11 @@ def write_remaining(table, order, first, identity, features):
 
 
 @kernel
-def live_flows(table, order):
-    """Fill `order` with the live flows by (flow start, key), merging the due lists -> count."""
-    heads = np.empty(len(DUE_NS), np.int32)
+def live_flows(table, order, heads):
+    """Fill `order` with the live flows by (flow start, key), merging the due lists -> count.
+
+    `heads` is scratch, an entry a due list.
+    """
     for which in range(len(DUE_NS)):
         heads[which] = table.due_ends[which, 0]
     n = 0
