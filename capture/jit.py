@@ -14,6 +14,13 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+CACHE_LINE = 64
+
+_COMPILED = not numba.config.DISABLE_JIT
 
 #: Kernels own no memory: their arrays belong to the caller for the length of the call.  Without
 #: `nrt` numba counts no references, which costs more than metering does, and an allocation inside
@@ -29,6 +36,9 @@ def _cache_folder() -> str:
         digest.update(path.read_bytes())
     base = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return str(Path(base) / "ids-daemon" / f"kernels-{digest.hexdigest()[:16]}")
+
+
+_FOLDER = _cache_folder()
 
 
 def kernel(function: Any) -> Any:
@@ -48,6 +58,36 @@ def kernel(function: Any) -> Any:
         numba.config.CACHE_DIR = chosen
 
 
+@intrinsic
+def _prefetch(typingctx: Any, array: Any, at: Any) -> Any:
+    """`llvm.prefetch` of all cache lines of `array[at]`, to be written."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_type, index_type = signature.args
+        view = context.make_array(array_type)(context, builder, arguments[0])
+        index = context.cast(builder, arguments[1], index_type, types.intp)
+        item = cgutils.get_item_pointer(context, builder, array_type, view, [index])
+        item = builder.bitcast(item, cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        size = context.get_abi_sizeof(context.get_data_type(array_type.dtype))
+        for line in range(0, size, CACHE_LINE):
+            builder.call(
+                function, [cgutils.gep_inbounds(builder, item, line), number(1), number(3), number(1)]
+            )
+        return context.get_dummy_value()
+
+    return types.void(array, at), generate
+
+
+@kernel
+def prefetch(array: Any, at: Any) -> None:
+    """Ask for `array[at]`, all its cache lines, ahead of its use.  Nothing depends on it."""
+    if _COMPILED:
+        _prefetch(array, at)
+
+
 def kernels_are_cached() -> bool:
     """Whether kernels of these very sources were compiled before, so that a start takes no minute."""
     folder = Path(numba.config.CACHE_DIR or _FOLDER)
@@ -57,6 +97,3 @@ def kernels_are_cached() -> bool:
 def structured(array: np.ndarray) -> np.ndarray:
     """An array whose kernels write `row.field`: numba's own way, and a recarray's un-jitted."""
     return array.view(np.recarray) if numba.config.DISABLE_JIT else array
-
-
-_FOLDER = _cache_folder()

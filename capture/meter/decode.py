@@ -27,20 +27,23 @@ _SEGMENTED = INDEX["segmented_later"]
 
 @kernel
 def u8(buffer, at):
-    """A byte as a signed integer, so that arithmetic on it cannot wrap."""
-    return int(buffer[at])
+    """A byte as a signed integer, so that arithmetic on it cannot wrap.
+
+    Indices are unsigned: for signed ones numba looks at each whether it counts from the end.
+    """
+    return int(buffer[np.uint64(at)])
 
 
 @kernel
 def u16(buffer, at):
-    return (int(buffer[at]) << 8) | int(buffer[at + 1])
+    return (int(buffer[np.uint64(at)]) << 8) | int(buffer[np.uint64(at + 1)])
 
 
 @kernel
 def u64(buffer, at):
     value = np.uint64(0)
     for i in range(8):
-        value = (value << np.uint64(8)) | np.uint64(buffer[at + i])
+        value = (value << np.uint64(8)) | np.uint64(buffer[np.uint64(at + i)])
     return value
 
 

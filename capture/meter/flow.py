@@ -31,7 +31,6 @@ def start_flow(flow, forward, backward, packet, is_backward):
     flow.protocol = packet.protocol
     flow.state = OPEN
     flow.revision = 0
-    flow.first_is_backward = is_backward
     flow.vlan = packet.vlan
     flow.icmp_type = packet.icmp_type
     flow.icmp_code = packet.icmp_code

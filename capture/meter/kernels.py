@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from capture.columns import Close, Kind
-from capture.jit import kernel
+from capture.jit import kernel, prefetch
 from capture.meter import registers as r
 from capture.meter.decode import ICMP, ICMPV6, OK, TCP, UDP, decode
 from capture.meter.flow import (
@@ -25,12 +25,13 @@ from capture.meter.flow import (
     write_identity,
 )
 from capture.meter.hashing import combine
-from capture.meter.state import ACTIVE_AGE, DUE_SECONDS, READY_AGE, SINGLE
+from capture.meter.state import ACTIVE_AGE, DUE_SECONDS, GROUP, READY_AGE, SINGLE
 from capture.meter.stats import INDEX
 from capture.meter.table import (
     DUE_NS,
     age_append,
     age_remove,
+    bucket_of,
     chain,
     due_insert,
     due_remove,
@@ -134,7 +135,7 @@ def write_due(table, until_ns, snapshots, identity, features, n, limit):
 
 
 @kernel
-def new_flow(table, p, hashed, larger, key_vlan, identity, features, n):
+def new_flow(table, p, key_vlan, identity, features, n):
     """Start a flow with the packet; makes room first when the table is full."""
     expired = overdue(table) if table.registers[r.FREE] == 0 else -1
     if expired >= 0:
@@ -154,11 +155,12 @@ def new_flow(table, p, hashed, larger, key_vlan, identity, features, n):
     table.registers[r.FREE] -= 1
     at = table.free[table.registers[r.FREE]]
     flow = table.flows[at]
+    larger = p.larger
     set_key(flow, p, larger, key_vlan)
     flow.source_is_b = larger
     flow.key_is_b = larger
     flow.carried_us = 0
-    known = reminder_of(table, hashed, p, larger, key_vlan)
+    known = reminder_of(table, p.hash, p, larger, key_vlan)
     if known >= 0:
         reminder = table.reminders[known]
         flow.key_is_b = reminder.key_is_b
@@ -170,7 +172,7 @@ def new_flow(table, p, hashed, larger, key_vlan, identity, features, n):
             table.counters[_STRAGGLERS] += 1
     start_flow(flow, table.directions[2 * at], table.directions[2 * at + 1], p, is_backward(flow, p, larger))
     flow.second_sight = second_sight(table, p, larger)
-    chain(table, at, hashed)
+    chain(table, at, p.hash)
     due_insert(table, at, 0)
     age_append(table, at, SINGLE)
     table.counters[_CREATED] += 1
@@ -222,9 +224,8 @@ def cut_reason(flow, p):
 def meter_packet(table, p, key_by_vlan, snapshots, identity, features, n, limit):
     """One decoded packet into the table -> records so far."""
     key_vlan = p.vlan if key_by_vlan else -1
-    larger = source_is_larger(p)
-    hashed = hash_packet(table, p, larger, key_vlan)
-    at = find(table, hashed, p, larger, key_vlan)
+    larger = p.larger
+    at = find(table, p.hash, p, larger, key_vlan)
     if at >= 0:
         reason = cut_reason(table.flows[at], p)
         if reason != 0:
@@ -233,7 +234,7 @@ def meter_packet(table, p, key_by_vlan, snapshots, identity, features, n, limit)
             close_flow(table, at)
             at = -1
     if at < 0:
-        return new_flow(table, p, hashed, larger, key_vlan, identity, features, n)
+        return new_flow(table, p, key_vlan, identity, features, n)
     flow = table.flows[at]
     backward = is_backward(flow, p, larger)
     own = table.directions[2 * at + backward]
@@ -250,6 +251,86 @@ def meter_packet(table, p, key_by_vlan, snapshots, identity, features, n, limit)
         else:
             write_record(table, at, identity, features, limit, _SNAPSHOT, _READY, table.registers[r.CLOCK])
     return n
+
+
+@kernel
+def look_ahead(
+    table,
+    buffer,
+    offset,
+    captured_length,
+    wire_length,
+    timestamp_ns,
+    interface,
+    vlan,
+    link_type,
+    first,
+    key_by_vlan,
+    count_cut,
+    decapsulate,
+):
+    """Decode the group of packets from `first` on, and ask for what metering them will touch.
+
+    Most of a packet's cost is waiting for its flow to come from memory.  Asked for in three
+    rounds, each over the whole group, the waits of its packets overlap: the slot of the hash
+    table, the flow that is first in it, that flow's neighbours in its age list.  Nothing depends
+    on what is found here: the flow is looked up when its packet's turn has come.
+    """
+    packets, slots, links = table.packets, table.slots, table.links
+    count = min(GROUP, len(offset) - first)
+    for j in range(count):
+        i = first + j
+        p = packets[j]
+        p.time_ns = timestamp_ns[i]
+        p.interface = interface[i]
+        p.vlan = vlan[i]
+        p.entry = -1
+        start, captured, wire = offset[i], int(captured_length[i]), int(wire_length[i])
+        link = int(link_type[i])
+        if decapsulate:
+            p.code = decode_inside(buffer, start, captured, wire, link, count_cut, p, table.counters)
+        else:
+            p.code = decode(buffer, start, captured, wire, link, count_cut, p, table.counters)
+        if p.code == OK:
+            p.larger = source_is_larger(p)
+            p.hash = hash_packet(table, p, p.larger, p.vlan if key_by_vlan else -1)
+            prefetch(slots, p.hash & np.uint64(len(slots) - 1))
+    for j in range(count):
+        p = packets[j]
+        if p.code != OK:
+            continue
+        at = slots[p.hash & np.uint64(len(slots) - 1)]
+        p.entry = at
+        if at >= 0:
+            prefetch(table.flows, at)
+            prefetch(links, at)
+            prefetch(table.directions, 2 * at)
+            prefetch(table.directions, 2 * at + 1)
+        else:
+            bucket, _ = bucket_of(table, p.hash)
+            prefetch(table.tags, bucket)
+    for j in range(count):
+        at = packets[j].entry
+        if at >= 0:
+            prefetch(links, max(0, links[at].age_previous))
+            prefetch(links, max(0, links[at].age_next))
+    if table.registers[r.FREE] < count:
+        look_at_victims(table, count)
+
+
+@kernel
+def look_at_victims(table, count):
+    """Ask for the flows that will make room if all `count` packets of a group begin one."""
+    victim = oldest(table)
+    for _ in range(count):
+        if victim < 0:
+            break
+        prefetch(table.directions, 2 * victim)
+        prefetch(table.directions, 2 * victim + 1)
+        prefetch(table.slots, table.flows[victim].hash & np.uint64(len(table.slots) - 1))
+        victim = table.links[victim].age_next
+        if victim >= 0:
+            prefetch(table.flows, victim)
 
 
 @kernel
@@ -278,7 +359,6 @@ def process(
     """
     limit = len(identity) - 1
     n = 0
-    p = table.packet[0]
     counters = table.counters
     for i in range(first, len(offset)):
         if n + ROOM > limit:
@@ -288,19 +368,27 @@ def process(
             n, done = write_due(table, time_ns, snapshots, identity, features, n, limit - ROOM)
             if not done:
                 return i, n
+        if i % GROUP == 0:  # one call may stop within a group: the next then finds it decoded
+            look_ahead(
+                table,
+                buffer,
+                offset,
+                captured_length,
+                wire_length,
+                timestamp_ns,
+                interface,
+                vlan,
+                link_type,
+                i,
+                key_by_vlan,
+                count_cut,
+                decapsulate,
+            )
+        p = table.packets[i % GROUP]
         counters[_SEEN] += 1
         table.registers[r.CLOCK] = max(table.registers[r.CLOCK], time_ns)
-        p.time_ns = time_ns
-        p.interface = interface[i]
-        p.vlan = vlan[i]
-        start, captured, wire = offset[i], int(captured_length[i]), int(wire_length[i])
-        link = int(link_type[i])
-        if decapsulate:
-            code = decode_inside(buffer, start, captured, wire, link, count_cut, p, counters)
-        else:
-            code = decode(buffer, start, captured, wire, link, count_cut, p, counters)
-        if code != OK:
-            counters[_REASON_0 + code] += 1
+        if p.code != OK:
+            counters[_REASON_0 + p.code] += 1
             continue
         counters[_METERED] += 1
         if p.protocol == TCP:
@@ -356,5 +444,5 @@ def live_flows(table, order, heads):
         if best < 0:
             return n
         order[n] = heads[best]
-        heads[best] = table.flows[heads[best]].due_next
+        heads[best] = table.links[heads[best]].due_next
         n += 1

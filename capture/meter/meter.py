@@ -15,7 +15,7 @@ from capture.meter.state import DUE_SECONDS, allocate
 from capture.meter.stats import MeterStats
 from capture.packets import PacketBatch
 
-RECORDS_A_CALL = 4096
+RECORDS_A_CALL = 1024
 
 
 class FlowMeter:
@@ -95,7 +95,7 @@ class FlowMeter:
                 self._features,
             )
             if written:
-                yield self._out[:written].copy()
+                yield self._taken(written)
 
     def advance(self, now_ns: int) -> Iterator[np.ndarray]:
         """Move the clock on a quiet link: flows end and snapshots appear without a packet."""
@@ -105,7 +105,7 @@ class FlowMeter:
                 self._table, now_ns, self._snapshots, self._identity, self._features
             )
             if written:
-                yield self._out[:written].copy()
+                yield self._taken(written)
 
     def finish(self) -> Iterator[np.ndarray]:
         """The end of the capture: every live flow is written, by start and key."""
@@ -116,4 +116,8 @@ class FlowMeter:
             first, written = kernels.write_remaining(
                 self._table, order, first, self._identity, self._features
             )
-            yield self._out[:written].copy()
+            yield self._taken(written)
+
+    def _taken(self, count: int) -> np.ndarray:
+        """A copy of the first records, as bytes: numpy copies structured records field by field."""
+        return self._out[:count].view(np.uint8).copy().view(FLOW_DTYPE)

@@ -11,13 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capture.jit import structured
+from capture.jit import CACHE_LINE, structured
 from capture.meter import registers as r
 from capture.meter.stats import COUNTERS
 
 #: One decoded packet, the scratch record between decoding and metering.
 PACKET_DTYPE = np.dtype(
     [
+        ("hash", np.uint64),  # of its flow's key
+        ("entry", np.int32),  # where its flow will be looked for first, or -1
+        ("code", np.uint8),  # what `decode` returned
+        ("larger", np.uint8),  # its source is the key's second end
         ("src_hi", np.uint64),  # IPv4 as ::ffff:a.b.c.d, both halves big-endian numbers
         ("src_lo", np.uint64),
         ("dst_hi", np.uint64),
@@ -97,7 +101,6 @@ FLOW_STATE_DTYPE = np.dtype(
         ("key_is_b", np.uint8),  # the packet that created the key came from b
         ("state", np.uint8),  # see OPEN, FIRST_FIN, ... in flow.py
         ("revision", np.uint8),
-        ("first_is_backward", np.uint8),
         ("due_class", np.uint8),
         ("age_class", np.uint8),
         ("second_sight", np.uint8),
@@ -106,11 +109,6 @@ FLOW_STATE_DTYPE = np.dtype(
         ("icmp_code", np.int16),
         ("first_window", np.uint16),
         ("hash", np.uint64),
-        ("hash_next", np.int32),
-        ("due_previous", np.int32),
-        ("due_next", np.int32),
-        ("age_previous", np.int32),
-        ("age_next", np.int32),
         ("start_ns", np.int64),
         ("last_ns", np.int64),
         ("answer_ns", np.int64),
@@ -136,6 +134,20 @@ FLOW_STATE_DTYPE = np.dtype(
     align=True,
 )
 
+#: The neighbours of a flow in its hash chain, due list and age list, -1 at an end.  Apart from the
+#: flow, because a packet moves its flow to the end of an age list: that touches its neighbours
+#: there, and many of these small entries stay in the cache.
+LINK_DTYPE = np.dtype(
+    [
+        ("hash_next", np.int32),
+        ("due_previous", np.int32),
+        ("due_next", np.int32),
+        ("age_previous", np.int32),
+        ("age_next", np.int32),
+    ],
+    align=True,
+)
+
 #: What is remembered of a key after its flow was written (FEATURES 2.3).
 REMINDER_DTYPE = np.dtype(
     [
@@ -148,7 +160,6 @@ REMINDER_DTYPE = np.dtype(
         ("interface", np.uint16),
         ("key_vlan", np.int16),
         ("csv_protocol", np.uint8),
-        ("used", np.uint8),
         ("source_is_b", np.uint8),
         ("key_is_b", np.uint8),
         ("ready", np.uint8),
@@ -167,6 +178,9 @@ DUE_SECONDS = (1, 5, 15, 30, 60, 121)
 #: first), then READY ones, then the one idle longest.
 SINGLE, READY_AGE, ACTIVE_AGE = 0, 1, 2
 
+#: Packets that are decoded, and whose flows are brought into the cache, ahead of metering them.
+GROUP = 16
+
 #: Ways of a bucket of the reminder table.
 REMINDER_WAYS = 8
 
@@ -178,16 +192,18 @@ class Table(NamedTuple):
 
     flows: np.ndarray  #: (capacity,) FLOW_STATE_DTYPE
     directions: np.ndarray  #: (2 * capacity,) DIRECTION_STATE_DTYPE
+    links: np.ndarray  #: (capacity,) LINK_DTYPE
     slots: np.ndarray  #: (power of two >= 2 * capacity,) int32, head of a hash chain or -1
     due_ends: np.ndarray  #: (classes, 2) int32, head and tail of the list of each due class
     due_hint: np.ndarray  #: (classes,) int32, last place of an insertion out of order
     age_ends: np.ndarray  #: (3, 2) int32
     free: np.ndarray  #: (capacity,) int32, stack of free entries
     reminders: np.ndarray  #: (power of two,) REMINDER_DTYPE, REMINDER_WAYS to a bucket
+    tags: np.ndarray  #: (reminders,) uint16, some bits of a reminder's hash; 0 where there is none
     sights: np.ndarray  #: (power of two,) recent flows by 5-tuple, to know a second sight
     registers: np.ndarray  #: int64, see kernels.py: clock, free count, ...
     counters: np.ndarray  #: int64, see stats.py
-    packet: np.ndarray  #: (1,) PACKET_DTYPE scratch
+    packets: np.ndarray  #: (GROUP,) PACKET_DTYPE scratch
 
 
 def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
@@ -204,16 +220,25 @@ def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
     state[r.SEED] = seed
     state[r.DUE_CLASSES] = len(DUE_SECONDS) if sweep else len(DUE_SECONDS) - 1
     return Table(
-        flows=structured(np.zeros(capacity, FLOW_STATE_DTYPE)),
-        directions=structured(np.zeros(2 * capacity, DIRECTION_STATE_DTYPE)),
+        flows=structured(_zeros(capacity, FLOW_STATE_DTYPE)),
+        directions=structured(_zeros(2 * capacity, DIRECTION_STATE_DTYPE)),
+        links=structured(_zeros(capacity, LINK_DTYPE)),
         slots=np.full(slots, -1, np.int32),
         due_ends=np.full((len(DUE_SECONDS), 2), -1, np.int32),
         due_hint=np.full(len(DUE_SECONDS), -1, np.int32),
         age_ends=np.full((3, 2), -1, np.int32),
         free=np.arange(capacity - 1, -1, -1, dtype=np.int32),
         reminders=structured(np.zeros(reminders, REMINDER_DTYPE)),
+        tags=_zeros(reminders, np.dtype(np.uint16)),
         sights=structured(np.zeros(4096, _SIGHT_DTYPE)),
         registers=state,
         counters=np.zeros(len(COUNTERS), np.int64),
-        packet=structured(np.zeros(1, PACKET_DTYPE)),
+        packets=structured(np.zeros(GROUP, PACKET_DTYPE)),
     )
+
+
+def _zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin at a cache line, so that no entry lies across more lines than it must."""
+    memory = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
+    first = -memory.ctypes.data % CACHE_LINE
+    return memory[first : first + count * dtype.itemsize].view(dtype)

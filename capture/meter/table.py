@@ -118,7 +118,7 @@ def find(table, hashed, p, larger, key_vlan):
         flow = table.flows[at]
         if flow.hash == hashed and same_key(flow, p, larger, key_vlan):
             return at
-        at = flow.hash_next
+        at = table.links[at].hash_next
     return -1
 
 
@@ -126,7 +126,7 @@ def find(table, hashed, p, larger, key_vlan):
 def chain(table, at, hashed):
     slot = hashed & np.uint64(len(table.slots) - 1)
     table.flows[at].hash = hashed
-    table.flows[at].hash_next = table.slots[slot]
+    table.links[at].hash_next = table.slots[slot]
     table.slots[slot] = at
 
 
@@ -135,11 +135,11 @@ def unchain(table, at):
     slot = table.flows[at].hash & np.uint64(len(table.slots) - 1)
     walk = table.slots[slot]
     if walk == at:
-        table.slots[slot] = table.flows[at].hash_next
+        table.slots[slot] = table.links[at].hash_next
         return
-    while table.flows[walk].hash_next != at:
-        walk = table.flows[walk].hash_next
-    table.flows[walk].hash_next = table.flows[at].hash_next
+    while table.links[walk].hash_next != at:
+        walk = table.links[walk].hash_next
+    table.links[walk].hash_next = table.links[at].hash_next
 
 
 # --- due lists ------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def unchain(table, at):
 @kernel
 def due_insert(table, at, which):
     """Put a flow into due list `which`, in order; nearly always that is its end."""
-    flows = table.flows
+    flows, links = table.flows, table.links
     flow = flows[at]
     flow.due_class = which
     after = table.due_ends[which, 1]
@@ -157,19 +157,19 @@ def due_insert(table, at, which):
         if hint >= 0 and starts_before(flow, flows[hint]):
             after = hint
         while after >= 0 and starts_before(flow, flows[after]):
-            after = flows[after].due_previous
+            after = links[after].due_previous
         table.due_hint[which] = at
-    before = table.due_ends[which, 0] if after < 0 else flows[after].due_next
-    flow.due_previous = after
-    flow.due_next = before
+    before = table.due_ends[which, 0] if after < 0 else links[after].due_next
+    links[at].due_previous = after
+    links[at].due_next = before
     if after < 0:
         table.due_ends[which, 0] = at
     else:
-        flows[after].due_next = at
+        links[after].due_next = at
     if before < 0:
         table.due_ends[which, 1] = at
     else:
-        flows[before].due_previous = at
+        links[before].due_previous = at
     due = flow.start_ns + DUE_NS[which]
     if due < table.registers[r.NEXT_DUE] and which < table.registers[r.DUE_CLASSES]:
         table.registers[r.NEXT_DUE] = due
@@ -177,17 +177,17 @@ def due_insert(table, at, which):
 
 @kernel
 def due_remove(table, at):
-    flows = table.flows
-    which = flows[at].due_class
-    before, after = flows[at].due_previous, flows[at].due_next
+    links = table.links
+    which = table.flows[at].due_class
+    before, after = links[at].due_previous, links[at].due_next
     if before < 0:
         table.due_ends[which, 0] = after
     else:
-        flows[before].due_next = after
+        links[before].due_next = after
     if after < 0:
         table.due_ends[which, 1] = before
     else:
-        flows[after].due_previous = before
+        links[after].due_previous = before
     if table.due_hint[which] == at:
         table.due_hint[which] = before
 
@@ -216,30 +216,30 @@ def first_due(table):
 @kernel
 def age_append(table, at, which):
     tail = table.age_ends[which, 1]
-    flow = table.flows[at]
-    flow.age_class = which
-    flow.age_previous = tail
-    flow.age_next = -1
+    link = table.links[at]
+    table.flows[at].age_class = which
+    link.age_previous = tail
+    link.age_next = -1
     if tail < 0:
         table.age_ends[which, 0] = at
     else:
-        table.flows[tail].age_next = at
+        table.links[tail].age_next = at
     table.age_ends[which, 1] = at
 
 
 @kernel
 def age_remove(table, at):
-    flow = table.flows[at]
-    which = flow.age_class
-    before, after = flow.age_previous, flow.age_next
+    link = table.links[at]
+    which = table.flows[at].age_class
+    before, after = link.age_previous, link.age_next
     if before < 0:
         table.age_ends[which, 0] = after
     else:
-        table.flows[before].age_next = after
+        table.links[before].age_next = after
     if after < 0:
         table.age_ends[which, 1] = before
     else:
-        table.flows[after].age_previous = before
+        table.links[after].age_previous = before
 
 
 @kernel
@@ -264,12 +264,25 @@ def oldest(table):
 
 
 @kernel
+def bucket_of(table, hashed):
+    """First place of the bucket of reminders for a key's hash, and how many places it has."""
+    ways = min(REMINDER_WAYS, len(table.reminders))
+    return np.int64(hashed & np.uint64(len(table.reminders) // ways - 1)) * ways, ways
+
+
+@kernel
+def tag_of(hashed):
+    """Never 0.  A flood asks for reminders that are not there: by tags it reads one cache line."""
+    return np.uint16((hashed >> np.uint64(48)) | np.uint64(1))
+
+
+@kernel
 def reminder_of(table, hashed, p, larger, key_vlan):
     """The place of the reminder with the packet's key, or -1."""
-    ways = min(REMINDER_WAYS, len(table.reminders))
-    bucket = np.int64(hashed & np.uint64(len(table.reminders) // ways - 1)) * ways
+    bucket, ways = bucket_of(table, hashed)
+    tag = tag_of(hashed)
     for at in range(bucket, bucket + ways):
-        if table.reminders[at].used and same_key(table.reminders[at], p, larger, key_vlan):
+        if table.tags[at] == tag and same_key(table.reminders[at], p, larger, key_vlan):
             return at
     return -1
 
@@ -293,21 +306,20 @@ def remembers(reminder, flow):
 @kernel
 def remember(table, flow, ready, carried_us):
     """Keep what the next piece of this key must know; the bucket's oldest reminder makes room."""
-    ways = min(REMINDER_WAYS, len(table.reminders))
-    bucket = np.int64(flow.hash & np.uint64(len(table.reminders) // ways - 1)) * ways
+    bucket, ways = bucket_of(table, flow.hash)
     chosen = bucket
     for at in range(bucket, bucket + ways):
         entry = table.reminders[at]
-        if not entry.used or remembers(entry, flow):
+        if table.tags[at] == 0 or remembers(entry, flow):
             chosen = at
             break
         if entry.stamp < table.reminders[chosen].stamp:
             chosen = at
     entry = table.reminders[chosen]
-    if entry.used and not remembers(entry, flow):
+    if table.tags[chosen] != 0 and not remembers(entry, flow):
         table.counters[_REPLACED] += 1
     table.registers[r.STAMP] += 1
-    entry.used = 1
+    table.tags[chosen] = tag_of(flow.hash)
     entry.stamp = table.registers[r.STAMP]
     entry.a_hi, entry.a_lo, entry.a_port = flow.a_hi, flow.a_lo, flow.a_port
     entry.b_hi, entry.b_lo, entry.b_port = flow.b_hi, flow.b_lo, flow.b_port
