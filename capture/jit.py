@@ -29,9 +29,12 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 def _cache_folder() -> str:
-    """The user's cache folder (systemd's where there is one), one sub-folder a state of the sources."""
+    """The user's cache folder (systemd's where there is one), a sub-folder for each state of the sources.
+
+    And for each place where they lie, because numba looks its entries up by that.
+    """
     package = Path(__file__).parent
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(package).encode())
     for path in sorted(package.rglob("*.py")):
         digest.update(path.read_bytes())
     base = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -15,7 +15,7 @@ class SyslogAddress:
 
 
 def parse_address(text: str) -> SyslogAddress:
-    """`/dev/log`, `udp:192.0.2.1`, `udp:logs.example:5514` or `udp:[2001:db8::1]:514`.
+    """`/dev/log`, `udp:192.0.2.1`, `udp:logs.example:5514` or `udp:[2001:db8::1]:514`; also `udp://`.
 
     ValueError, in words, for anything else.
     """
@@ -26,6 +26,7 @@ def parse_address(text: str) -> SyslogAddress:
     scheme, _, rest = text.partition(":")
     if scheme != "udp" or not rest:
         raise ValueError("wants the path of a unix socket, such as /dev/log, or udp:HOST[:PORT]")
+    rest = rest.removeprefix("//")
     if rest.startswith("["):
         host, closed, port = rest[1:].partition("]")
         port = port.removeprefix(":")
@@ -35,6 +36,8 @@ def parse_address(text: str) -> SyslogAddress:
         raise ValueError("an IPv6 address stands in brackets: udp:[2001:db8::1]:514")
     else:
         host, _, port = rest.partition(":")
+    if any(sign in host for sign in "/@ "):
+        raise ValueError(f"{host} is no name of a host")
     if not host:
         raise ValueError("no host between udp: and the port")
     if not port:

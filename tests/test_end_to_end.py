@@ -272,6 +272,17 @@ def test_each_alert_reaches_syslog_and_the_eve_file_of_a_configuration(
         assert {int(message["pri"]) // 8 for message in messages} == {facility}
 
 
+@native
+def test_alerts_that_a_sink_did_not_take_end_with_exit_code_1(ids: Any, tmp_path: Path) -> None:
+    config = tmp_path / "ids_daemon.yaml"
+    config.write_text(
+        f"outputs:\n  eve: {{path: {tmp_path}/eve.jsonl}}\n  syslog:\n    - address: {tmp_path}/nobody\n"
+    )
+    said = ids("replay", DEMO, "--quiet", "--config", config, "--sinks")
+    assert said.code == 1
+    assert "alerts were not delivered before the end" in said.err
+
+
 # -- the other meter
 
 

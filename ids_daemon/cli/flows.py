@@ -13,6 +13,7 @@ from ids_daemon.cli.options import (
     add_config,
     add_decapsulate,
     add_meter,
+    check_files,
     configuration,
 )
 from ids_daemon.cli.signals import Signals
@@ -52,6 +53,7 @@ def flows(options: argparse.Namespace) -> int:
     if options.output is None and options.records is None:
         options.parser.error("nothing to write: give -o OUT.csv, --records OUT.parquet, or both")
     config = configuration(options)
+    check_files(options.captures, {"-o": options.output, "--records": options.records})
 
     from capture import FlowWriter
     from ids_daemon.cli.progressbar import progress

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ids_daemon.config import Config
 from ids_daemon.configfile import DEFAULT_FILE, load
+from ids_daemon.errors import ConfigError
 
 Subcommands = Any  # argparse keeps the type of add_subparsers' result to itself
 
@@ -29,6 +32,37 @@ def add_command(
     )
     parser.set_defaults(command=command)
     return parser
+
+
+def check_files(captures: Sequence[str], outputs: Mapping[str, str | None]) -> None:
+    """ConfigError where an output would overwrite a capture or another output.
+
+    outputs: what it is to its path, None where it is not asked for.
+    """
+    taken = {_identity(path): f"the capture {path}" for path in captures if path != "-"}
+    for what, path in outputs.items():
+        if path is None or _is_special(path):
+            continue
+        if other := taken.get(_identity(path)):
+            raise ConfigError([f"{what}: {path} is {other} already; name another file"])
+        taken[_identity(path)] = f"the file of {what}"
+
+
+def _identity(path: str) -> object:
+    """Equal for two paths of one file, there or not."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
+def _is_special(path: str) -> bool:
+    """A terminal, pipe or /dev/null takes what comes."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

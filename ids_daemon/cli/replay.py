@@ -9,7 +9,14 @@ from contextlib import ExitStack
 from functools import partial
 
 from ids_daemon.cli.console import output, tell
-from ids_daemon.cli.options import Subcommands, add_command, add_config, add_detector, configuration
+from ids_daemon.cli.options import (
+    Subcommands,
+    add_command,
+    add_config,
+    add_detector,
+    check_files,
+    configuration,
+)
 from ids_daemon.cli.report import IncidentTable, show_summary
 from ids_daemon.cli.signals import Signals
 from ids_daemon.config import Config
@@ -57,6 +64,10 @@ def add(commands: Subcommands) -> None:
 
 def replay(options: argparse.Namespace) -> int:
     config = configuration(options)
+    eve = config.outputs.eve.path if options.sinks and config.outputs.eve.enabled else None
+    check_files(
+        options.captures, {"--alerts": options.alerts, "--flows": options.flows, "outputs.eve.path": eve}
+    )
     # What the command line asks for is tried before numba and the model are loaded.
     with ExitStack() as opened:
         outputs = _Outputs(options, config, opened)
@@ -71,9 +82,11 @@ class _Outputs:
         self.alerts_path: str | None = options.alerts
         self._file: EveFile | None = None
         self._sinks: Sinks | None = None
+        self._begun = False
         if options.alerts is not None:
+            self._file = EveFile(options.alerts)
             try:
-                self._file = EveFile(options.alerts, replace=True)
+                self._file.open()
             except OSError as error:
                 raise self._unwritable(error) from None
             opened.callback(self._close_file)
@@ -81,8 +94,20 @@ class _Outputs:
             self._sinks = Sinks(configured(config.outputs), config.outputs.queue, tell)
             opened.callback(self._sinks.close)
 
+    def begin(self) -> None:
+        """There is something to tell: the last run's alerts may go."""
+        if self._file is not None and not self._begun:
+            self._file.empty()
+        self._begun = True
+
+    @property
+    def undelivered(self) -> int:
+        """Alerts that the sinks were given and did not take."""
+        return sum(one["dropped"] for one in self._sinks.as_dict().values()) if self._sinks else 0
+
     def emit(self, event: Event) -> None:
         """To the table, the file and the sinks; OutputError when the file does not take it."""
+        self.begin()
         self.table.add(event)
         if self._file is not None:
             try:
@@ -140,6 +165,8 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
             after_batch=lambda: shown.update(captures, outputs.table.incidents),
         )
     seconds = time.monotonic() - started
+    if pipeline.stats.packets or not captures.problems:
+        outputs.begin()
     opened.close()  # every output is whole before the summary says so
     if not options.quiet:
         console = output()
@@ -157,7 +184,7 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
         return 128 + signals.received
     if not captures.problems and not _has_ip(pipeline.meter.stats.as_dict()):
         tell("no IP packet was in there, so nothing could be found")
-    return 1 if captures.problems else 0
+    return 1 if captures.problems or outputs.undelivered else 0
 
 
 def _has_ip(meter: dict[str, int]) -> bool:

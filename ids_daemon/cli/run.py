@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from ids_daemon.statsfile import StatsFile
 
 if TYPE_CHECKING:
     from capture import LiveCapture
+    from ids_daemon.config import Outputs
     from ids_daemon.pipeline import Pipeline
 
 _DESCRIPTION = """\
@@ -53,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from ids_daemon.pipeline import Pipeline
     from ids_daemon.stages import build_incidents, build_meter, build_scoring, tell_of_compiling
 
+    make_folders(config.outputs)
     with ExitStack() as opened:
         sinks = Sinks(configured(config.outputs), config.outputs.queue, tell)
         opened.callback(sinks.close)
@@ -98,6 +101,16 @@ def run(options: argparse.Namespace) -> int:
             stats.write(_counters(pipeline, sinks, live))
             tell(_summary(pipeline, live, time.monotonic() - started))
     return 0
+
+
+def make_folders(outputs: Outputs) -> None:
+    """Make the folders of the files that will be written; say now what would fail at the first alert."""
+    files = [file.path for file in (outputs.eve, outputs.stats) if file.enabled]
+    for folder in sorted({os.path.dirname(path) or "." for path in files}):
+        try:
+            os.makedirs(folder, mode=0o750, exist_ok=True)
+        except OSError as error:
+            tell(f"{folder}: the folder of the outputs cannot be made: {error.strerror}; alerts wait for it")
 
 
 def _counters(pipeline: Pipeline, sinks: Sinks, live: LiveCapture) -> dict[str, object]:

@@ -163,4 +163,4 @@ def _show(console: Console, event: dict[str, Any]) -> None:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is no number of lines")
-    return int(text)
+    return min(int(text), sys.maxsize)

@@ -9,19 +9,25 @@ from ids_daemon.eve import Event
 
 
 class EveFile:
-    """Append whole lines to a file, made when missing; `replace` empties it first.
+    """Append whole lines to a file, made when missing.
 
     A line that does not fit on a full disk is taken back, so that the file always ends in a whole
     one.  `reopen` follows a rotation.
     """
 
-    def __init__(self, path: str, *, replace: bool = False) -> None:
-        """OSError when `replace` is asked for and the file cannot be made."""
+    def __init__(self, path: str) -> None:
         self.name = f"EVE file {path}"
         self._path = path
         self._descriptor: int | None = None
-        if replace:
-            self._descriptor = self._open(os.O_TRUNC)
+
+    def open(self) -> None:
+        """Open or make the file now, as it is; OSError when that fails."""
+        self._descriptor = self._open()
+
+    def empty(self) -> None:
+        """Take out what an earlier run left in the file."""
+        if self._descriptor is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.ftruncate(self._descriptor, 0)
 
     def write(self, event: Event) -> None:
         if self._descriptor is None:
@@ -37,8 +43,8 @@ class EveFile:
         if descriptor is not None:
             os.close(descriptor)
 
-    def _open(self, more_flags: int = 0) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | more_flags
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(self._path, flags, 0o640)
 
 

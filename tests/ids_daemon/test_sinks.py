@@ -141,7 +141,10 @@ def test_eve_file_appends_or_replaces_whole_lines(tmp_path: Path) -> None:
     appended = EveFile(str(path))
     appended.write(event())
     assert path.read_bytes() == b"old\n" + event().line
-    EveFile(str(path), replace=True).close()
+    emptied = EveFile(str(path))
+    emptied.open()
+    emptied.empty()
+    emptied.close()
     assert path.read_bytes() == b""
 
 
