@@ -82,8 +82,14 @@ class Sensor(Section):
     name: Annotated[str, AfterValidator(_sensor)] = "ids-daemon"
 
 
+def _distinct(names: list[str]) -> list[str]:
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return names
+
+
 class Capture(Section):
-    interfaces: list[Annotated[str, AfterValidator(_interface)]] = []
+    interfaces: Annotated[list[Annotated[str, AfterValidator(_interface)]], AfterValidator(_distinct)] = []
     promiscuous: bool = True
     snaplen: Annotated[int, Field(ge=96, le=262_144)] = 256
     timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 100

@@ -352,7 +352,7 @@ def test_a_cut_capture_is_told_after_what_was_in_it(
 def test_a_capture_without_ip_packets_is_no_failure_but_warned_about(ids: Any, tmp_path: Path) -> None:
     path = write_pcap(tmp_path / "arp.pcap", [arp_frame("10.0.0.1", "10.0.0.2")] * 3, map(at, range(3)))
     said = ids("replay", path, "--quiet", "--alerts", tmp_path / "a.jsonl")
-    assert said == (0, "", "ids-daemon: no IP packet was in there, so nothing could be found\n")
+    assert said == (0, "", "ids-daemon: no packet in there could be metered, so nothing could be found\n")
     assert (tmp_path / "a.jsonl").read_bytes() == b""
 
 

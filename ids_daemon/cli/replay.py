@@ -183,7 +183,7 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
         tell(f"stopped by {signals.received.name} before the end of the captures")
         return 128 + signals.received
     if not captures.problems and not _has_ip(pipeline.meter.stats.as_dict()):
-        tell("no IP packet was in there, so nothing could be found")
+        tell("no packet in there could be metered, so nothing could be found")
     return 1 if captures.problems or outputs.undelivered else 0
 
 

@@ -18,6 +18,8 @@ MAX_ROWS = 200
 #: From this width on the evidence has room for a column of its own.
 _WIDE = 110
 
+_NARROW = 60  # columns of a terminal below which only when, what and who have room
+
 _STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
 
 
@@ -50,12 +52,14 @@ class IncidentTable:
         table.add_column("Time (UTC)", no_wrap=True)
         table.add_column("Family", no_wrap=True)
         table.add_column("Actor → target", overflow="fold", ratio=None if wide else 1)
-        table.add_column("Score", justify="right", no_wrap=True)
-        table.add_column("Flows", justify="right", no_wrap=True)
+        if console.width >= _NARROW:
+            table.add_column("Score", justify="right", no_wrap=True)
+            table.add_column("Flows", justify="right", no_wrap=True)
         if wide:
             table.add_column("Evidence", overflow="fold", ratio=1)
         for identity, event in self._latest.items():
-            table.add_row(*self._row(identity, event, wide))
+            row = self._row(identity, event, wide)
+            table.add_row(*row[: len(table.columns)])
         console.print(table)
         left = self.incidents - len(self._latest)
         if left:

@@ -111,6 +111,11 @@ def _fit(args: argparse.Namespace) -> None:
     captures: list[CaptureWindows] = []
     reader = RecordReader(args.records, args.meter)
     collector = collect(_progress(labels, "windows"), reader.read, captures.append, args.seed)
+    if len(reader.missing) == len(labels):
+        raise TrainingError(
+            f"{args.records}: holds the records of none of the {len(labels)} labelled captures;"
+            f" {args.records / labels[0].path}.parquet was looked for, and so on"
+        )
     print(
         f"{collector.windows} windows of {len(collector.labels)} captures;"
         f" {len(reader.missing)} without records"

@@ -128,7 +128,11 @@ def read_labels(path: str | os.PathLike[str]) -> list[CaptureLabel]:
                     entry = json.loads(line)
                     if entry["kind"] in ("attack", "benign"):
                         labels.append(_label(entry))
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except KeyError as error:
+                    raise TrainingError(
+                        f"{path}:{number}: not a capture's label: it has no {error.args[0]!r}"
+                    ) from None
+                except (ValueError, TypeError, AttributeError) as error:
                     raise TrainingError(f"{path}:{number}: not a capture's label: {error}") from None
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror}; labels are one JSON object a line") from None

@@ -154,7 +154,7 @@ def test_a_capture_without_ip_is_warned_about(ids: Any, tmp_path: Path) -> None:
     path = write_pcap(tmp_path / "arp.pcap", [arp_frame("10.0.0.1", "10.0.0.2")], [at(0)])
     said = ids("replay", str(path), "--quiet")
     assert said.code == 0
-    assert said.err == "ids-daemon: no IP packet was in there, so nothing could be found\n"
+    assert said.err == "ids-daemon: no packet in there could be metered, so nothing could be found\n"
 
 
 def test_alerts_that_cannot_be_written_end_the_replay(ids: Any, scan_pcap: str, tmp_path: Path) -> None:

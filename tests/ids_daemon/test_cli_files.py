@@ -95,3 +95,7 @@ def test_run_makes_the_folders_of_its_outputs_or_says_that_it_cannot(
         f"ids-daemon: {tmp_path}/file: the folder of the outputs cannot be made: File exists;"
         " alerts wait for it\n"
     )
+
+
+def test_an_interface_named_twice_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "lo stands there twice" in refusal(capfd, "run", "-i", "lo", "-i", "lo")

@@ -259,7 +259,10 @@ def test_records_of_other_captures_than_those_labelled_are_told(
     corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code = fit(Corpus(tmp_path, corpus.labels), tmp_path / "out")
-    assert "are these the records of the labelled captures?" in refusal(capfd, code)
+    assert refusal(capfd, code) == (
+        f"ids-train: {tmp_path}: holds the records of none of the 8 labelled captures;"
+        f" {tmp_path}/a/benign.pcap.parquet was looked for, and so on"
+    )
 
 
 def test_without_tensorflow_the_line_to_install_it_is_said_and_the_exit_code_is_2(
