@@ -15,7 +15,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 SHARED = Path(__file__).parents[1].parent / "shared"
 
 # A property's first example may compile a kernel, so no example has a deadline.
-hypothesis.settings.register_profile("ids-daemon", deadline=None, print_blob=True)
+# The same examples in every run: what passes before a change lands passes after it.  `./dev fuzz`
+# draws fresh ones.
+hypothesis.settings.register_profile("ids-daemon", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.load_profile("ids-daemon")
 
 

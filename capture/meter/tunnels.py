@@ -90,7 +90,10 @@ def tunnel_in(buffer, start, captured_end, wire_end, link_type, packet):
             return at, wire_end, NO_TUNNEL
         total, protocol = u16(buffer, at + 2), u8(buffer, at + 9)
         end = wire_end if total == 0 else min(at + total, wire_end)
-        at += (u8(buffer, at) & 15) * 4
+        header = (u8(buffer, at) & 15) * 4
+        if (total if total != 0 else wire_end - at) < header:
+            return at, wire_end, NO_TUNNEL
+        at += header
     elif kind == 0x86DD:
         if captured_end - at < 40 or u8(buffer, at) >> 4 != 6:
             return at, wire_end, NO_TUNNEL

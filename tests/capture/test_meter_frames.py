@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.capture.metering import CLIENT, SERVER, records_of, small_meter
@@ -87,7 +87,17 @@ def assert_decoded(record: Any, expected: Decoded) -> None:
     assert record["vlan"] == expected.vlan
 
 
+#: IP in IP, six deep; the third says that it is one byte long, so what is in it is not looked at.
+SHORT_MIDDLE = bytes.fromhex(
+    "00000000000202000000000108004500009700010000400466600a0000010a0000024500008300010000400466740a00"
+    "00010a0000024500000100010000400466880a0000010a0000024500005b000100004004669c0a0000010a0000024500"
+    "004700010000400466b00a0000010a0000024500003300010000400466c40a0000010a0000024500001f000100004011"
+    "66cb0a0000010a00000200010002000b2770616263"
+)
+
+
 @settings(max_examples=400)
+@example((1, SHORT_MIDDLE, len(SHORT_MIDDLE)), False, True, -1)
 @given(frames(), st.booleans(), st.booleans(), st.sampled_from((-1, -1, 7)))
 def test_frames_are_decoded_as_by_the_slow_decoder(
     drawn: tuple[int, bytes, int], count_cut: bool, decapsulate: bool, vlan: int
