@@ -37,9 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     if sys.stdout is None:  # started with it closed, as by `>&-`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for the life of the process)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an ASCII terminal is no reason to fail
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal is no reason to fail
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from capture.columns import FLOW_DTYPE
+from capture.records import ExtraMissing, FlowFileError, read_records
 from models.errors import BundleError, TrainingError
 
 DEFAULT_EPOCHS = 10
@@ -29,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"ids-train: {error.name} is missing: pip install 'ids-daemon[train]'", file=sys.stderr)
         return 2
-    except (TrainingError, BundleError, OSError) as error:
+    except ExtraMissing as error:
+        print(f"ids-train: {error}", file=sys.stderr)
+        return 2
+    except (TrainingError, BundleError, FlowFileError, OSError) as error:
         print(f"ids-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -177,14 +181,9 @@ class RecordReader:
 
     def read(self, label: Any) -> np.ndarray:
         """The records of a capture; an empty array where there is no file, counted in `missing`."""
-        from capture.records import FlowFileError, read_records
-
         path = self._folder / f"{label.path}.parquet"
         if path.exists():
-            try:
-                records = read_records(path, self._meter)
-            except FlowFileError as error:
-                raise TrainingError(str(error)) from None
+            records = read_records(path, self._meter)
         else:
             self.missing.append(label.path)
             records = np.zeros(0, FLOW_DTYPE)

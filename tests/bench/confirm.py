@@ -48,13 +48,14 @@ def replay_folds(
     """Replay every capture by the bundles OUT/foldingN-foldM and thresholds of one folding's report."""
     verdicts = []
     folder = out / f"alerts-{mark:g}"
+    setting = "IDS_ALERTING__THRESHOLD"
     for label in labels:
         fold = report["fold_of_origin"].get(label.origin)
         if fold is None:  # no capture of the origin made a window
             continue
         alerts = folder / f"{label.path}.jsonl"
         alerts.parent.mkdir(parents=True, exist_ok=True)
-        os.environ["IDS_ALERTING__THRESHOLD"] = str(report["thresholds"][str(mark)][fold])
+        os.environ[setting] = str(report["thresholds"][str(mark)][fold])
         bundle = out / f"folding{report['folding']}-fold{fold}"
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             main(
@@ -69,6 +70,7 @@ def replay_folds(
                 ]
             )
         verdicts.append(judge(label, alerts, slack))
+    os.environ.pop(setting, None)
     return verdicts
 
 

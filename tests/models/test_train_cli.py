@@ -265,6 +265,17 @@ def test_records_of_other_captures_than_those_labelled_are_told(
     )
 
 
+@needs_tensorflow
+def test_without_pyarrow_the_line_to_install_it_is_said_and_the_exit_code_is_2(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert fit(corpus, tmp_path / "out") == 2
+    assert lines_of(capfd.readouterr().err) == [
+        "ids-train: Parquet needs pyarrow, which is not installed: pip install 'ids-daemon[parquet]'"
+    ]
+
+
 def test_without_tensorflow_the_line_to_install_it_is_said_and_the_exit_code_is_2(
     corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
