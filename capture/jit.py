@@ -7,6 +7,7 @@ kernels, and a changed kernel recompiles everything once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -42,6 +43,8 @@ def _cache_folder() -> str:
 
 
 _FOLDER = _cache_folder()
+#: A file in it that is there once nothing is left to compile.
+_COMPLETE = f"{Path(_FOLDER).name}.complete"
 
 
 def kernel(function: Any) -> Any:
@@ -91,10 +94,20 @@ def prefetch(array: Any, at: Any) -> None:
         _prefetch(array, at)
 
 
+def kernel_folder() -> Path:
+    """Where compiled kernels of these very sources are kept."""
+    return Path(numba.config.CACHE_DIR or _FOLDER)
+
+
 def kernels_are_cached() -> bool:
-    """Whether kernels of these very sources were compiled before, so that a start takes no minute."""
-    folder = Path(numba.config.CACHE_DIR or _FOLDER)
-    return bool(numba.config.DISABLE_JIT) or any(folder.rglob("*.nbi"))
+    """Whether `load_kernels` came to its end before, with these very sources."""
+    return bool(numba.config.DISABLE_JIT) or (kernel_folder() / _COMPLETE).exists()
+
+
+def mark_cached() -> None:
+    """All kernels are compiled and kept, where a folder can be written."""
+    with contextlib.suppress(OSError):
+        (kernel_folder() / _COMPLETE).touch()
 
 
 def structured(array: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from ids_daemon.community_id import community_id
 from ids_daemon.config import Config
 from ids_daemon.errors import ConfigError
 from ids_daemon.incidents import Incidents
+from ids_daemon.kernelcache import remove_older
 from ids_daemon.pipeline import Meter, Scorer
 
 _ICMP, _ICMPV6 = 1, 58
@@ -55,10 +56,25 @@ def build_meter(config: Config, *, as_cicflowmeter: bool = False) -> Meter:
     )
 
 
-def tell_of_compiling(config: Config, tell: Callable[[str], None]) -> None:
-    """Say so where the first packets will wait for the native meter's kernels to be compiled."""
-    if config.detector.meter == "native" and not capture.kernels_are_cached():
-        tell("compiling the metering kernels for this processor, once: a minute or two")
+def load_kernels(config: Config, tell: Callable[[str], None] | None, *, scoring: bool = True) -> None:
+    """Have the kernels of the meter (and of the windows, when `scoring`) ready before packets come.
+
+    Where they have to be compiled first it says so, and then removes those of older versions.
+    """
+    owners: list[Any] = []
+    if config.detector.meter == "native":
+        owners.append(capture)
+    if scoring:
+        import models
+
+        owners.append(models)
+    missing = [owner for owner in owners if not owner.kernels_are_cached()]
+    if missing and tell is not None:
+        tell("compiling for this processor, once: a minute or so")
+    for owner in owners:
+        owner.load_kernels()
+    for owner in missing:
+        remove_older(owner.kernel_folder())
 
 
 def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:

@@ -19,7 +19,10 @@ _FACE = {
     "Scorer": "models.scorer",
     "WindowBatch": "models.windows",
     "Windows": "models.windows",
+    "kernel_folder": "models.windows",
+    "kernels_are_cached": "models.windows",
     "load_bundle": "models.bundle",
+    "load_kernels": "models.windows",
     "save_bundle": "models.bundle",
 }
 

@@ -51,14 +51,7 @@ class CaptureFile:
         self._stream = ByteStream(path)
         self._follow = follow and self._stream.size is not None
         self._window = Window(self._stream)
-        self._index = PacketIndex(
-            offset=np.zeros(BATCH_PACKETS, np.int64),
-            captured_length=np.zeros(BATCH_PACKETS, np.uint32),
-            wire_length=np.zeros(BATCH_PACKETS, np.uint32),
-            timestamp_ns=np.zeros(BATCH_PACKETS, np.int64),
-            interface=np.zeros(BATCH_PACKETS, np.uint16),
-            link_type=np.zeros(BATCH_PACKETS, np.uint16),
-        )
+        self._index = PacketIndex.allocate(BATCH_PACKETS)
         self._no_vlan = np.full(BATCH_PACKETS, -1, np.int16)
         self._reader: pcap.PcapReader | pcapng.PcapngReader | None = None
         self._closing = threading.Event()

@@ -51,6 +51,17 @@ class PacketIndex(NamedTuple):
     interface: npt.NDArray[np.uint16]
     link_type: npt.NDArray[np.uint16]
 
+    @classmethod
+    def allocate(cls, capacity: int) -> PacketIndex:
+        return cls(
+            offset=np.zeros(capacity, np.int64),
+            captured_length=np.zeros(capacity, np.uint32),
+            wire_length=np.zeros(capacity, np.uint32),
+            timestamp_ns=np.zeros(capacity, np.int64),
+            interface=np.zeros(capacity, np.uint16),
+            link_type=np.zeros(capacity, np.uint16),
+        )
+
 
 #: One interface of a pcapng section.  A time stamp of t ticks is t // coarsen units of
 #: 1 / per_second seconds; both are at least 1 and per_second at most 2^32.

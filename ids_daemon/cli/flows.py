@@ -58,7 +58,7 @@ def flows(options: argparse.Namespace) -> int:
     from capture import FlowWriter
     from ids_daemon.cli.progressbar import progress
     from ids_daemon.sources import CaptureSequence
-    from ids_daemon.stages import build_meter, community_ids, tell_of_compiling
+    from ids_daemon.stages import build_meter, community_ids, load_kernels
 
     captures = CaptureSequence(options.captures, tell)
     ids = partial(community_ids, seed=config.community_id.seed) if options.community_id else None
@@ -72,9 +72,8 @@ def flows(options: argparse.Namespace) -> int:
             )
         # A file of flows alone is CICFlowMeter's, which counts captured bytes and sweeps nothing;
         # records are what the detector sees, which goes by the headers and by the clock.
+        load_kernels(config, None if options.quiet else tell, scoring=False)
         meter = build_meter(config, as_cicflowmeter=options.records is None)
-        if not options.quiet:
-            tell_of_compiling(config, tell)
         with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:
             for batch in captures:
                 for records in meter.process(batch):

@@ -139,7 +139,7 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
         build_meter,
         build_scoring,
         community_ids,
-        tell_of_compiling,
+        load_kernels,
     )
 
     writers = []
@@ -147,11 +147,11 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
         ids = partial(community_ids, seed=config.community_id.seed)
         writers.append(opened.enter_context(FlowWriter(options.flows, community_id=ids)))
     captures = CaptureSequence(options.captures, tell)
+    load_kernels(config, None if options.quiet else tell)
     meter = build_meter(config)
     scoring = build_scoring(config)
     if not options.quiet:
         tell(scoring.description)
-        tell_of_compiling(config, tell)
         if config.detector.meter == "cicflowmeter":
             tell("cicflowmeter gives a flow only at its end: alerts come later than with the native meter")
     eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, captures.interface_name)

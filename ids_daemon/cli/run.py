@@ -53,16 +53,16 @@ def run(options: argparse.Namespace) -> int:
 
     from capture import open_interface
     from ids_daemon.pipeline import Pipeline
-    from ids_daemon.stages import build_incidents, build_meter, build_scoring, tell_of_compiling
+    from ids_daemon.stages import build_incidents, build_meter, build_scoring, load_kernels
 
     make_folders(config.outputs)
     with ExitStack() as opened:
         sinks = Sinks(configured(config.outputs), config.outputs.queue, tell)
         opened.callback(sinks.close)
+        load_kernels(config, tell)
         meter = build_meter(config)
         scoring = build_scoring(config, own_addresses(interfaces))
         tell(scoring.description)
-        tell_of_compiling(config, tell)
         live = opened.enter_context(
             open_interface(
                 interfaces,

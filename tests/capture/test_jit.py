@@ -12,18 +12,23 @@ import pytest
 from capture import jit
 
 
-def test_kernels_are_cached_once_their_folder_holds_something(
+def test_kernels_are_cached_once_all_of_them_were_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "kernels"
     monkeypatch.setattr(jit, "_FOLDER", str(folder))
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    jit.mark_cached()  # a folder that could not be made: nothing is kept, nothing is said
     assert not jit.kernels_are_cached()
-    (folder / "meter").mkdir(parents=True)  # which numba makes before it compiles
+    (folder / "meter").mkdir(parents=True)
+    (folder / "meter" / "kernels.process-1.nbi").touch()  # an interrupted start leaves some
     assert not jit.kernels_are_cached()
-    (folder / "meter" / "kernels.process-1.nbi").touch()
+    jit.mark_cached()
     assert jit.kernels_are_cached()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))  # the user's own: NUMBA_CACHE_DIR
+    assert not jit.kernels_are_cached()
+    assert jit.kernel_folder() == tmp_path
 
 
 def test_unjitted_kernels_wrap_around_as_compiled_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:

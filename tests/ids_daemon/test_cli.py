@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, Self
 
 import pytest
 
 import capture
+import models
 from capture import PacketBatch
 from ids_daemon import __version__, stages
 from ids_daemon.cli import main
@@ -39,7 +40,9 @@ def fake_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(stages, "build_meter", lambda config, **options: FakeMeter())
     monkeypatch.setattr(stages, "build_scoring", scoring)
-    monkeypatch.setitem(vars(capture), "kernels_are_cached", lambda: True)
+    for package in (capture, models):
+        monkeypatch.setitem(vars(package), "kernels_are_cached", lambda: True)
+        monkeypatch.setitem(vars(package), "load_kernels", lambda: None)
     monkeypatch.setattr("ids_daemon.configfile.DEFAULT_FILE", "/nowhere/ids_daemon.yaml")
     monkeypatch.delenv("COLUMNS", raising=False)
     for name in [name for name in os.environ if name.startswith("IDS_")]:
@@ -277,15 +280,22 @@ def test_flows_of_tunnels_are_the_inner_ones_when_asked_for(
     assert flows.read_text().splitlines()[1].split(",")[0] == wanted
 
 
-def test_a_first_start_says_that_it_compiles(
-    ids: Any, scan_pcap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("package", [capture, models])
+def test_a_first_start_compiles_says_so_and_clears_up(
+    package: ModuleType, ids: Any, scan_pcap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(vars(capture), "kernels_are_cached", lambda: False)
-    line = "ids-daemon: compiling the metering kernels for this processor, once: a minute or two\n"
+    old = [tmp_path / f"kernels-{i:016x}" for i in range(5)]
+    for folder in old:
+        folder.mkdir()
+    monkeypatch.setitem(vars(package), "kernels_are_cached", lambda: False)
+    monkeypatch.setitem(vars(package), "kernel_folder", lambda: old[0])
+    line = "ids-daemon: compiling for this processor, once: a minute or so\n"
     assert line in ids("replay", scan_pcap).err
-    assert line in ids("flows", scan_pcap, "-o", str(tmp_path / "f.csv")).err
+    assert old[0].exists() and sum(folder.exists() for folder in old) == 4
     assert ids("replay", scan_pcap, "--quiet").err == ""
-    assert "compiling" not in ids("replay", scan_pcap, "--meter", "cicflowmeter").err
+    assert ("compiling" in ids("flows", scan_pcap, "-o", str(tmp_path / "f.csv")).err) == (package is capture)
+    other_meter = ids("replay", scan_pcap, "--meter", "cicflowmeter").err
+    assert ("compiling" in other_meter) == (package is models)
 
 
 def test_flows_without_pyarrow_say_how_to_install_it(

@@ -1,26 +1,27 @@
-"""Flow records to time-ordered windows per host: the same for training and daemon.
-
-A flow lands in two streams: `actor`, of the host that began it, and `target`, of the host that it
-was meant for.  A window is a stream's last rows in order of first appearance (short ones padded at
-the old end with zeros) and the host's counters.
-"""
+"""The stream table, and the windows that come out of it."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from capture.columns import FLOW_DTYPE, feature_matrix, identity_view
-from models import window_kernels as k
-from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
-
-__all__ = ["COUNTER_NAMES", "HOME_NETWORKS", "ROW_NAMES", "WINDOW", "WindowBatch", "Windows"]
+from models.window_columns import ROW_NAMES, WINDOW
+from models.windows.jit import compile_for, structured
+from models.windows.kernels import push
+from models.windows.state import (
+    COUNT_NAMES,
+    PAIR_DTYPE,
+    ROW_META_DTYPE,
+    SIDE_DTYPE,
+    STREAM_DTYPE,
+    Output,
+    State,
+)
 
 #: Private, shared and link-local addresses: what is inside where nothing else is said.
 HOME_NETWORKS = (
@@ -36,18 +37,6 @@ HOME_NETWORKS = (
 _WINDOWS_A_CALL = 512
 _PAIRS, _PEERS, _PORTS = 256, 128, 64  # of a stream, the most recent ones
 _ONCE = 1 << 16  # foreign hosts remembered after one unanswered flow
-
-_COUNT_NAMES = (
-    "records",
-    "rows",
-    "updates",
-    "records_without_news",
-    "second_sights",
-    "windows",
-    "streams_created",
-    "streams_evicted",
-    "foreign_hosts_put_off",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +57,6 @@ class WindowBatch:
 
     def __len__(self) -> int:
         return len(self.stream)
-
-
-class _State(NamedTuple):
-    streams: np.ndarray
-    rows: np.ndarray
-    meta: np.ndarray
-    pairs: np.ndarray
-    peers: np.ndarray
-    ports: np.ndarray
-    slots: np.ndarray
-    ends: np.ndarray
-    free: np.ndarray
-    free_count: np.ndarray
-    once: np.ndarray
-    networks: np.ndarray
-    registers: np.ndarray
-    counts: np.ndarray
 
 
 class Windows:
@@ -112,13 +84,13 @@ class Windows:
         free = np.zeros((2, share), np.int32)
         free[0, : 2 * foreign_hosts] = np.arange(total - 1, 2 * home_hosts - 1, -1)
         free[1, : 2 * home_hosts] = np.arange(2 * home_hosts - 1, -1, -1)
-        self._state = _State(
-            streams=_structured(np.zeros(total, k.STREAM_DTYPE)),
+        self._state = State(
+            streams=structured(np.zeros(total, STREAM_DTYPE)),
             rows=np.zeros((total, WINDOW, len(ROW_NAMES)), np.float32),
-            meta=_structured(np.zeros((total, WINDOW), k.ROW_META_DTYPE)),
-            pairs=_structured(np.zeros((total, _PAIRS), k.PAIR_DTYPE)),
-            peers=_structured(np.zeros((total, _PEERS), k.SIDE_DTYPE)),
-            ports=_structured(np.zeros((total, _PORTS), k.SIDE_DTYPE)),
+            meta=structured(np.zeros((total, WINDOW), ROW_META_DTYPE)),
+            pairs=structured(np.zeros((total, _PAIRS), PAIR_DTYPE)),
+            peers=structured(np.zeros((total, _PEERS), SIDE_DTYPE)),
+            ports=structured(np.zeros((total, _PORTS), SIDE_DTYPE)),
             slots=np.full(1 << (2 * total - 1).bit_length(), -1, np.int32),
             ends=np.full((2, 2, 2), -1, np.int32),
             free=free,
@@ -126,64 +98,41 @@ class Windows:
             once=np.zeros(_ONCE, np.uint64),
             networks=_networks(home_networks),
             registers=np.zeros(2),
-            counts=np.zeros(len(_COUNT_NAMES), np.int64),
+            counts=np.zeros(len(COUNT_NAMES), np.int64),
         )
         self.capacity = total
-        self._out = _Out.allocate(_WINDOWS_A_CALL)
+        self._out = Output.allocate(_WINDOWS_A_CALL)
+        compile_for(push, self._state, *_views(np.zeros(2, FLOW_DTYPE)), 0, self._out)
 
     def push(self, records: np.ndarray) -> Iterator[WindowBatch]:
         """Take FLOW_DTYPE records in emission order; yields the windows they make due."""
         if records.dtype != FLOW_DTYPE:
             raise TypeError("array of FLOW_DTYPE wanted")
-        identity, features = _structured(identity_view(records)), feature_matrix(records)
+        identity, features = _views(records)
         first = 0
         while first < len(records):
-            with np.errstate(over="ignore"):  # un-jitted, hashing warns where it wraps around
-                first, written = k.push(self._state, identity, features, first, self._out)
+            first, written = push(self._state, identity, features, first, self._out)
             if written:
-                yield self._out.batch(written)
+                yield _batch(self._out, written)
 
     def stats(self) -> dict[str, int]:
         """Counters: records = rows and updates entered twice at most, or left out by reason."""
-        return {name: int(v) for name, v in zip(_COUNT_NAMES, self._state.counts, strict=True)}
+        return {name: int(v) for name, v in zip(COUNT_NAMES, self._state.counts, strict=True)}
 
 
-class _Out(NamedTuple):
-    rows: np.ndarray
-    counters: np.ndarray
-    stream: np.ndarray
-    generation: np.ndarray
-    role: np.ndarray
-    host: np.ndarray
-    time_ns: np.ndarray
-    record: np.ndarray
-    n_rows: np.ndarray
-    peers: np.ndarray
-    flows: np.ndarray
-
-    @classmethod
-    def allocate(cls, size: int) -> _Out:
-        return cls(
-            rows=np.zeros((size, WINDOW, len(ROW_NAMES)), np.float32),
-            counters=np.zeros((size, len(COUNTER_NAMES)), np.float32),
-            stream=np.zeros(size, np.int32),
-            generation=np.zeros(size, np.uint32),
-            role=np.zeros(size, np.uint8),
-            host=np.zeros((size, 2), np.uint64),
-            time_ns=np.zeros(size, np.int64),
-            record=np.zeros(size, np.int64),
-            n_rows=np.zeros(size, np.int32),
-            peers=np.zeros((size, WINDOW, 2), np.uint64),
-            flows=np.zeros((size, WINDOW), np.uint64),
-        )
-
-    def batch(self, n: int) -> WindowBatch:
-        return WindowBatch(**{name: array[:n].copy() for name, array in self._asdict().items()})
+def load_kernels() -> None:
+    """Compile the kernels of windows, or load them from the cache; the first `Windows` does, too."""
+    Windows(home_networks=(), home_hosts=1, foreign_hosts=1)
 
 
-def _structured(array: np.ndarray) -> np.ndarray:
-    """Fields as attributes, as the kernels write them: numba's own way, a recarray's un-jitted."""
-    return array.view(np.recarray) if numba.config.DISABLE_JIT else array
+def _views(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Records as the kernel takes them: identity (n,), features (n, 81)."""
+    return structured(identity_view(records)), feature_matrix(records)
+
+
+def _batch(out: Output, n: int) -> WindowBatch:
+    """A copy of the first `n` windows."""
+    return WindowBatch(**{name: array[:n].copy() for name, array in out._asdict().items()})
 
 
 def _networks(texts: Iterable[str]) -> npt.NDArray[np.uint64]:

@@ -1,0 +1,36 @@
+"""Have all kernels compiled before there are packets that would wait for them."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from capture.files import link_types
+from capture.files.kernels import INTERFACE_DTYPE, PacketIndex, index_pcap, index_pcapng
+from capture.jit import mark_cached
+from capture.meter import FlowMeter
+from capture.packets import PacketBatch
+
+#: An IPv4 packet to port 9 (discard) of the own machine: UDP without payload.
+_PACKET = bytes.fromhex("4500001c 00000000 40110000 7f000001 7f000001 00090009 00080000")
+
+
+def load_kernels() -> None:
+    """Compile the kernels of the native meter and of the capture readers, or load them from the cache.
+
+    Not those that write CSV: `FlowWriter` has them compiled when it writes.  Takes a minute or so
+    when `kernels_are_cached` says no, well under a second otherwise.
+    """
+    if numba.config.DISABLE_JIT:
+        return
+    buffer, index = np.frombuffer(bytearray(_PACKET), np.uint8), PacketIndex.allocate(1)
+    index_pcap(buffer, 0, 0, False, 16, 1, index)
+    index_pcapng(buffer, 0, 0, False, np.zeros(1, INTERFACE_DTYPE), 0, 0, index)
+    meter = FlowMeter(capacity=1, memory=1)
+    index.captured_length[:] = index.wire_length[:] = len(_PACKET)
+    index.link_type[:] = link_types.RAW
+    batch = PacketBatch(buffer, vlan=np.full(1, -1, np.int16), **index._asdict())
+    for records in (meter.process(batch), meter.advance(0), meter.finish()):
+        for _ in records:
+            pass
+    mark_cached()
