@@ -7,6 +7,7 @@ etc/ids_daemon.yaml shows the same with comments; a test keeps the two equal.  `
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import Annotated, Literal
 
@@ -51,6 +52,12 @@ def _word(text: str) -> str:
     return text
 
 
+def _no_folder(path: str) -> str:
+    if os.path.isdir(path):
+        raise ValueError("is a folder: name a file in it")
+    return path
+
+
 def _sensor(text: str) -> str:
     if not re.fullmatch(r"[^\s\x00-\x1f\x7f]{1,64}", text):
         raise ValueError("wants 1 to 64 characters without blanks")
@@ -69,7 +76,7 @@ def _address(text: str) -> str:
 
 
 NetworkText = Annotated[str, AfterValidator(_network)]
-FilePath = Annotated[str, Field(min_length=1)]
+OutputFile = Annotated[str, Field(min_length=1), AfterValidator(_no_folder)]
 
 
 class Section(BaseModel):
@@ -118,7 +125,7 @@ class Windows(Section):
 
 class Detector(Section):
     meter: Literal["native", "cicflowmeter"] = "native"
-    model: FilePath | None = None
+    model: Annotated[str, Field(min_length=1)] | None = None
     runtime: Literal["auto", "litert", "tensorflow"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
@@ -131,7 +138,7 @@ class Alerting(Section):
 
 class EveOutput(Section):
     enabled: bool = True
-    path: FilePath = "/var/log/ids-daemon/eve.jsonl"
+    path: OutputFile = "/var/log/ids-daemon/eve.jsonl"
 
 
 class SyslogOutput(Section):
@@ -151,7 +158,7 @@ class StdoutOutput(Section):
 
 class StatsOutput(Section):
     enabled: bool = True
-    path: FilePath = "/var/log/ids-daemon/stats.jsonl"
+    path: OutputFile = "/var/log/ids-daemon/stats.jsonl"
     interval: Annotated[float, Field(ge=1, le=86_400)] = 60.0
 
 

@@ -191,6 +191,8 @@ class Incidents:
         self.stats.findings += 1
         actors, targets = _sides(finding)
         incident = self._home_of(finding, actors, targets)
+        if finding.role == "target":
+            actors = self._not_taken(actors, incident)
         if incident is None:
             if len(self._open) == self._limit:
                 longest_quiet = next(iter(self._open.values()))
@@ -245,6 +247,10 @@ class Incidents:
         if by_target is not None and by_target.family != _known(finding.family):
             by_target = None
         return by_counterpart or by_target
+
+    def _not_taken(self, actors: list[bytes], incident: Incident | None) -> list[bytes]:
+        """Without those that another open incident is about: two attackers at once are two incidents."""
+        return [host for host in actors if self._by_actor.get(host) in (None, incident)] or actors
 
     def _index(self, incident: Incident) -> None:
         """Make the incident the latest one, findable by its listed hosts."""

@@ -52,6 +52,10 @@ class CicStats:
     flows_at_end: int = 0
     snapshots: int = 0  # the package gives none
 
+    def not_metered(self) -> dict[str, int]:
+        """Packets by the reason that kept them from being metered."""
+        return {name: getattr(self, name) for name in REASONS}
+
     def as_dict(self) -> dict[str, int]:
         """All counters; packets_seen = packets_metered + the REASONS."""
         return asdict(self)

@@ -55,6 +55,10 @@ class MeterStats:
         except KeyError:
             raise AttributeError(name) from None
 
+    def not_metered(self) -> dict[str, int]:
+        """Packets by the reason that kept them from being metered."""
+        return {name: getattr(self, name) for name in REASONS}
+
     def as_dict(self) -> dict[str, int]:
         """All counters; packets_seen = packets_metered + the REASONS."""
         return {name: int(value) for name, value in zip(COUNTERS, self._values, strict=True)}

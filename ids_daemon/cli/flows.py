@@ -11,10 +11,10 @@ from ids_daemon.cli.options import (
     Subcommands,
     add_command,
     add_config,
-    add_decapsulate,
     add_meter,
     check_files,
     configuration,
+    flow_file,
 )
 from ids_daemon.cli.signals import Signals
 
@@ -38,10 +38,20 @@ written), or an output cannot be written; 2 wrong usage.
 def add(commands: Subcommands) -> None:
     parser = add_command(commands, "flows", "write the flows of captures", _DESCRIPTION, flows)
     parser.add_argument("captures", nargs="+", metavar="CAPTURE", help="capture file, - for standard input")
-    parser.add_argument("-o", "--output", metavar="OUT", help="flows: a name that ends in .csv or .parquet")
-    parser.add_argument("--records", metavar="OUT.parquet", help="flow records whole, snapshots included")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=flow_file(".csv", ".parquet"),
+        metavar="OUT",
+        help="flows: a name that ends in .csv or .parquet",
+    )
+    parser.add_argument(
+        "--records",
+        type=flow_file(".parquet"),
+        metavar="OUT.parquet",
+        help="flow records whole, snapshots included",
+    )
     parser.add_argument("--community-id", action="store_true", help="add a column Community ID to the flows")
-    add_decapsulate(parser)
     parser.add_argument("--capacity", type=int, metavar="N", help="flows kept at a time (default 131072)")
     add_meter(parser)
     add_config(parser)

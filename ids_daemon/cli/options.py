@@ -48,6 +48,17 @@ def check_files(captures: Sequence[str], outputs: Mapping[str, str | None]) -> N
         taken[_identity(path)] = f"the file of {what}"
 
 
+def flow_file(*endings: str) -> Callable[[str], str]:
+    """The type of an argument that names a flow file."""
+
+    def name(path: str) -> str:
+        if not path.lower().endswith(endings):
+            raise argparse.ArgumentTypeError(f"{path}: give a name that ends in {' or '.join(endings)}")
+        return path
+
+    return name
+
+
 def _identity(path: str) -> object:
     """Equal for two paths of one file, there or not."""
     try:
@@ -80,9 +91,6 @@ def add_meter(parser: argparse.ArgumentParser) -> None:
         help="how packets become flows: the fast built-in meter, or the Python package cicflowmeter "
         "(some thousand packets a second)",
     )
-
-
-def add_decapsulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decapsulate",
         action="store_true",

@@ -16,6 +16,7 @@ from ids_daemon.cli.options import (
     add_detector,
     check_files,
     configuration,
+    flow_file,
 )
 from ids_daemon.cli.report import IncidentTable, show_summary
 from ids_daemon.cli.signals import Signals
@@ -49,7 +50,12 @@ def add(commands: Subcommands) -> None:
         metavar="OUT.jsonl",
         help="write the alerts here (replaced; made even when there are none)",
     )
-    parser.add_argument("--flows", metavar="OUT", help="write the flows here, by its ending .csv or .parquet")
+    parser.add_argument(
+        "--flows",
+        type=flow_file(".csv", ".parquet"),
+        metavar="OUT",
+        help="write the flows here, by its ending .csv or .parquet",
+    )
     parser.add_argument("--sinks", action="store_true", help="tell the outputs of the configuration too")
     parser.add_argument(
         "--speed",
@@ -182,13 +188,9 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
     if signals.received is not None:
         tell(f"stopped by {signals.received.name} before the end of the captures")
         return 128 + signals.received
-    if not captures.problems and not _has_ip(pipeline.meter.stats.as_dict()):
+    if not captures.problems and sum(pipeline.meter.stats.not_metered().values()) == pipeline.stats.packets:
         tell("no packet in there could be metered, so nothing could be found")
     return 1 if captures.problems or outputs.undelivered else 0
-
-
-def _has_ip(meter: dict[str, int]) -> bool:
-    return meter.get("packets_metered", 1) > 0
 
 
 def _speed(text: str) -> float:

@@ -89,10 +89,9 @@ def show_summary(
     console: Console, pipeline: Pipeline, *, incidents: int, seconds: float, files: dict[str, str]
 ) -> None:
     """What was read, found and written; `files` maps what to where."""
-    stats, meter = pipeline.stats, pipeline.meter.stats.as_dict()
-    metered = meter.get("packets_metered", stats.packets)
+    stats = pipeline.stats
     rows = [
-        ("packets", f"{stats.packets:,}" + _not_metered(stats.packets, metered, meter)),
+        ("packets", f"{stats.packets:,}" + _not_metered(stats.packets, pipeline.meter.stats.not_metered())),
         ("flows", f"{stats.flows:,}" + (f" ({stats.evicted_records:,} cut short: the flow table "
                                         "was full)" if stats.evicted_records else "")),
         ("windows", _windows(pipeline)),
@@ -110,11 +109,10 @@ def show_summary(
     console.print(table)
 
 
-def _not_metered(packets: int, metered: int, meter: dict[str, int]) -> str:
-    reasons = [f"{meter[name]:,} {words}" for name, words in _REASONS.items() if meter.get(name)]
-    if packets == metered:
-        return ""
-    return f" ({metered:,} metered" + ("; " + ", ".join(reasons) if reasons else "") + ")"
+def _not_metered(packets: int, reasons: dict[str, int]) -> str:
+    """` (n metered; n ARP, n IPv6)`, and nothing when all were metered."""
+    said = [f"{count:,} {_REASONS[name]}" for name, count in reasons.items() if count]
+    return f" ({packets - sum(reasons.values()):,} metered; {', '.join(said)})" if said else ""
 
 
 _REASONS = {
@@ -122,6 +120,10 @@ _REASONS = {
     "not_ip": "not IP",
     "truncated": "cut before the headers end",
     "malformed": "malformed",
+    "ipv6": "IPv6",
+    "other_protocols": "neither TCP nor UDP",
+    "fragments": "later fragments",
+    "link_type": "of a link type that is not read",
 }
 
 

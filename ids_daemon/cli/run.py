@@ -98,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
                     after_batch=after_batch,
                 )
         finally:
+            sinks.close()  # so that the last line of counters has what became of every alert
             stats.write(_counters(pipeline, sinks, live))
             tell(_summary(pipeline, live, time.monotonic() - started))
     return 0

@@ -57,7 +57,7 @@ def tail(options: argparse.Namespace) -> int:
         for event in begin:
             _show(console, event)
         if skipped:
-            tell(f"{path}: {skipped} lines are no EVE events and were passed over")
+            tell(f"{path}: {skipped} lines are no EVE events and were passed over{_remark(file)}")
         if not options.follow:
             return 0
         for line in follow(path, file):
@@ -101,6 +101,12 @@ def follow(
             opened.close()
             current, rest = opened.enter_context(successor), b""
             yield from lines
+
+
+def _remark(file: IO[bytes]) -> str:
+    """A remark when the file is no text at all; its position stays."""
+    head = os.pread(file.fileno(), 512, 0)
+    return "; captures are read by `ids-daemon replay`" if b"\0" in head else ""
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from models.bundle import Bundle
 from models.errors import RuntimeUnavailable
+from models.quiet import no_remarks
 
 Choice = Literal["auto", "litert", "tensorflow"]
 Device = Literal["auto", "cpu", "gpu"]
@@ -88,8 +89,9 @@ def _need_tensorflow(device: Device) -> None:
 
 
 def _tensorflow_sees_gpu() -> bool:
-    try:
-        import tensorflow
-    except ImportError:  # installed, but broken: as good as without
-        return False
-    return bool(tensorflow.config.list_physical_devices("GPU"))
+    with no_remarks():
+        try:
+            import tensorflow
+        except ImportError:  # installed, but broken: as good as without
+            return False
+        return bool(tensorflow.config.list_physical_devices("GPU"))

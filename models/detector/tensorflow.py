@@ -10,6 +10,7 @@ import numpy.typing as npt
 from models.bundle import Bundle
 from models.detector.network import restore
 from models.errors import RuntimeUnavailable
+from models.quiet import no_remarks
 
 _CPU_BATCH, _GPU_BATCH = 64, 512
 
@@ -19,8 +20,11 @@ class TensorFlowRuntime:
 
     def __init__(self, bundle: Bundle, device: Literal["cpu", "gpu"]) -> None:
         try:
-            import keras
-            import tensorflow as tf
+            with no_remarks():
+                import keras
+                import tensorflow as tf
+
+                tf.config.list_physical_devices()  # looks for drivers, and complains of none
         except ImportError as error:
             raise RuntimeUnavailable(
                 f"TensorFlow cannot be loaded ({error}): pip install 'ids-daemon[{_extra(device)}]'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import hashlib
-import os
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from capture.columns import FLOW_DTYPE
 from capture.records import ExtraMissing, FlowFileError, read_records
 from models.errors import BundleError, TrainingError
+from models.quiet import no_remarks
 
 DEFAULT_EPOCHS = 10
 
@@ -24,7 +25,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 done, 1 the data cannot be read, 2 wrong use or a missing package."""
     parser = _parser()
     args = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up remarks are not the user's business
     try:
         args.run(args)
     except ModuleNotFoundError as error:
@@ -93,12 +93,22 @@ def _share(text: str) -> float:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    import tensorflow  # noqa: F401  (said now rather than after an hour)
-
     from models.bundle import place_for, save_bundle
     from models.evidence import FAMILIES
-    from models.training.convert import convert
     from models.training.dataset import CaptureWindows, collect
+    from models.training.labels import labels_hash, read_labels
+
+    # What would fail after an hour is tried now, and TensorFlow is not loaded to say that a path is wrong.
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ModuleNotFoundError(name="tensorflow")
+    place_for(args.out)
+    labels = read_labels(args.labels)
+    reader = RecordReader(args.records, args.meter)
+
+    with no_remarks():
+        import tensorflow  # noqa: F401
+
+    from models.training.convert import convert
     from models.training.fitting import (
         Predictor,
         assign_folds,
@@ -107,13 +117,9 @@ def _fit(args: argparse.Namespace) -> None:
         network_spec,
         threshold_for,
     )
-    from models.training.labels import labels_hash, read_labels
     from models.training.network_fit import Options
 
-    place_for(args.out)  # told now as well
-    labels = read_labels(args.labels)
     captures: list[CaptureWindows] = []
-    reader = RecordReader(args.records, args.meter)
     collector = collect(_progress(labels, "windows"), reader.read, captures.append, args.seed)
     if len(reader.missing) == len(labels):
         raise TrainingError(

@@ -125,6 +125,11 @@ class Counted:
         return dict(self.counters)
 
 
+class MeterCounted(Counted):
+    def not_metered(self) -> dict[str, int]:
+        return {"not_ip": self.counters["not_ip"]}
+
+
 @dataclass
 class FakeScorer:
     """Finds a scan wherever a host has started `flows` flows to one other host."""
@@ -170,7 +175,7 @@ class FakeMeter:
     name = "fake"
 
     def __init__(self) -> None:
-        self.stats = Counted(packets_metered=0, not_ip=0)
+        self.stats = MeterCounted(packets_metered=0, not_ip=0)
         self.advanced_to: list[int] = []
 
     def process(self, batch: PacketBatch) -> Iterator[np.ndarray]:

@@ -225,7 +225,11 @@ def test_flows_writes_flows_and_records(ids: Any, scan_pcap: str, tmp_path: Path
     assert "Community ID" not in flows.read_text()
     assert len(capture.read_records(str(records))) == 40
     assert ids("flows", scan_pcap).code == 2
-    assert ids("flows", scan_pcap, "-o", "x.txt").code == 1
+    wrong = ids("flows", scan_pcap, "-o", "x.txt")
+    assert wrong.code == 2
+    assert wrong.err.endswith("argument -o/--output: x.txt: give a name that ends in .csv or .parquet\n")
+    assert ids("flows", scan_pcap, "--records", "x.csv").code == 2
+    assert ids("replay", scan_pcap, "--flows", "x.json").code == 2
 
 
 def test_flows_alone_count_captured_bytes_and_records_whole_packets(
@@ -274,10 +278,12 @@ def test_flows_of_tunnels_are_the_inner_ones_when_asked_for(
     monkeypatch.setattr(stages, "build_meter", REAL_BUILD_METER)
     inner = tcp_frame("10.0.0.1", "10.0.0.2", 40_000, 80, "S")
     frame = ethernet(ip("192.0.2.1", "192.0.2.2", 17, vxlan(inner)))
-    path, flows = str(write_pcap(tmp_path / "vxlan.pcap", [frame], [at(0)])), tmp_path / "f.csv"
-    assert ids("flows", path, "-o", str(flows), *["--decapsulate"] * asked).code == 0
+    path = str(write_pcap(tmp_path / "vxlan.pcap", [frame], [at(0)]))
     wanted = "10.0.0.1-10.0.0.2-40000-80-6" if asked else "192.0.2.1-192.0.2.2-50000-4789-17"
-    assert flows.read_text().splitlines()[1].split(",")[0] == wanted
+    for command, option in (("flows", "-o"), ("replay", "--flows")):
+        flows = tmp_path / f"{command}.csv"
+        assert ids(command, path, option, str(flows), *["--decapsulate"] * asked).code == 0
+        assert flows.read_text().splitlines()[1].split(",")[0] == wanted
 
 
 @pytest.mark.parametrize("package", [capture, models])
@@ -339,6 +345,10 @@ def test_tail_shows_the_last_alerts_of_any_tool(ids: Any, tmp_path: Path) -> Non
     assert said.err == f"ids-daemon: {path}: 2 lines are no EVE events and were passed over\n"
     assert len(ids("tail", str(path)).out.splitlines()) == 6
     assert ids("tail", str(path), "-n", "0").out == ""
+
+
+def test_tail_of_a_capture_says_what_reads_it(ids: Any, scan_pcap: str) -> None:
+    assert ids("tail", scan_pcap).err.endswith("passed over; captures are read by `ids-daemon replay`\n")
 
 
 def test_tail_of_a_missing_file_is_one_line(ids: Any, tmp_path: Path) -> None:
@@ -485,6 +495,7 @@ def test_run_writes_rotates_and_ends_on_sigterm(
     assert first["alert"]["metadata"]["incident_state"] == ["opened"]
     assert last["alert"]["metadata"]["incident_state"] == ["closed"]
     counters = events_of(stats.read_bytes())[-1]
+    assert counters["sinks"][f"EVE file {eve}"]["delivered"] == 2  # that of the end, too
     assert counters["capture"] == {"kernel_packets": 40, "kernel_drops": 3}
     assert counters["pipeline"]["packets"] == 40 and counters["incidents"]["opened"] == 1
     lines = said.err.splitlines()

@@ -105,6 +105,11 @@ outputs:
     ]
 
 
+def test_a_folder_is_no_file_to_write_to(tmp_path: Path) -> None:
+    (line,) = wrong(tmp_path, "outputs: {eve: {path: /etc}}")
+    assert line == "c.yaml:1: outputs.eve.path: is a folder: name a file in it; got '/etc'"
+
+
 def test_the_environment_is_named_where_it_is_wrong(tmp_path: Path) -> None:
     assert wrong(tmp_path, "", IDS_FLOW__CAPACITY="many") == [
         "IDS_FLOW__CAPACITY: flow.capacity: wants a whole number, got 'many'"

@@ -120,6 +120,14 @@ def test_two_attackers_of_one_target_are_two_incidents() -> None:
     assert len({alert.incident_id for alert in alerts}) == 2
 
 
+def test_an_attacker_with_an_incident_of_its_own_is_not_listed_in_anothers() -> None:
+    slow = [
+        finding(n, role="target", family="dos", actor="198.51.100.92", others=[(ATTACKER, 8)]) for n in (1, 2)
+    ]
+    alerts = tell_all(Incidents(HOME), [finding(0, family="scan"), *slow])
+    assert [names(alert.actors) for alert in alerts] == [[ATTACKER], ["198.51.100.92"]] * 2
+
+
 def test_a_graver_family_escalates_and_stays() -> None:
     findings = [finding(0), finding(1, family="bruteforce"), finding(2), finding(3)]
     alerts = tell_all(Incidents(HOME), findings)
