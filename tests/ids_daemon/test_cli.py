@@ -392,7 +392,14 @@ def test_following_survives_rotation_and_truncation(tmp_path: Path) -> None:
 
 
 def spawn(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "ids_daemon", *arguments], cwd=ROOT, **options)
+    """The command as its own process, to which Ctrl-C means something even where these tests run in the
+    background of a shell, which has all below it ignore that."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ids_daemon", *arguments],
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
