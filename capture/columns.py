@@ -224,6 +224,27 @@ _identity_layout: Any = {
 #: The fields before the features, over whole records: a smaller type for kernels.
 IDENTITY_DTYPE = np.dtype(_identity_layout)
 
+_fields: Any = FLOW_DTYPE.fields
+_row_fields: list[tuple[str, npt.DTypeLike, int]] = [
+    *((name, *_fields[name][:2]) for name in IDENTITY_NAMES if name not in ("src", "dst")),
+    *(
+        (f"{end}_{half}", np.uint64, _fields[end][1] + at)
+        for end in ("src", "dst")
+        for half, at in (("hi", 0), ("lo", 8))
+    ),
+    ("features", np.dtype((np.float64, (len(FEATURES),))), FEATURES_OFFSET),
+]
+_names, _formats, _offsets = zip(*_row_fields, strict=True)
+_row_layout: Any = {
+    "names": list(_names),
+    "formats": list(_formats),
+    "offsets": list(_offsets),
+    "itemsize": FLOW_DTYPE.itemsize,
+}
+#: FLOW_DTYPE for the kernel that writes it: the features as one array, addresses as two numbers
+#: each, whose bytes are in network order.
+ROW_DTYPE = np.dtype(_row_layout)
+
 
 def identity_view(records: np.ndarray) -> np.ndarray:
     """The fields before the features of FLOW_DTYPE records as IDENTITY_DTYPE, no copy."""

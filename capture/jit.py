@@ -27,6 +27,7 @@ _COMPILED = not numba.config.DISABLE_JIT
 #: `nrt` numba counts no references, which costs more than metering does, and an allocation inside
 #: a kernel is an error.  Division by zero gives infinity or NaN, as in numpy, instead of a check.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_HELPER_OPTIONS = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _cache_folder() -> str:
@@ -48,12 +49,12 @@ _COMPLETE = f"{Path(_FOLDER).name}.complete"
 
 
 def kernel(function: Any) -> Any:
-    """Compile `function` with numba at its first call and keep the result on disk.
+    """Compile `function`, which Python calls, at its first call and keep the result on disk.
 
     Where no cache folder can be written the kernel is compiled at each start instead.
     """
     if numba.config.DISABLE_JIT:
-        return np.errstate(over="ignore")(function)  # hashes wrap around, as compiled ones do
+        return _unjitted(function)
     chosen = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = chosen or _FOLDER
@@ -62,6 +63,27 @@ def kernel(function: Any) -> Any:
         return numba.njit(**_OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = chosen
+
+
+def helper(function: Any) -> Any:
+    """A part of kernels, neither wrapped for Python nor kept by itself: a third less to compile.
+
+    Only kernels and other helpers may call it: compiled, a call from Python ends the process.
+    """
+    if numba.config.DISABLE_JIT:
+        return _unjitted(function)
+    return numba.njit(**_HELPER_OPTIONS)(function)
+
+
+def inlined(function: Any) -> Any:
+    """A helper that is put into its callers: to hand on a table of many arrays costs more than its work."""
+    if numba.config.DISABLE_JIT:
+        return _unjitted(function)
+    return numba.njit(forceinline=True, **_HELPER_OPTIONS)(function)
+
+
+def _unjitted(function: Any) -> Any:
+    return np.errstate(over="ignore")(function)  # hashes wrap around, as compiled ones do
 
 
 @intrinsic
@@ -87,7 +109,7 @@ def _prefetch(typingctx: Any, array: Any, at: Any) -> Any:
     return types.void(array, at), generate
 
 
-@kernel
+@inlined
 def prefetch(array: Any, at: Any) -> None:
     """Ask for `array[at]`, all its cache lines, ahead of its use.  Nothing depends on it."""
     if _COMPILED:
@@ -113,3 +135,11 @@ def mark_cached() -> None:
 def structured(array: np.ndarray) -> np.ndarray:
     """An array whose kernels write `row.field`: numba's own way, and a recarray's un-jitted."""
     return array.view(np.recarray) if numba.config.DISABLE_JIT else array
+
+
+def line_aligned(count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """(count,) zeros that begin where a cache line does; memory is taken only where it is used."""
+    room = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
+    first = -room.ctypes.data % CACHE_LINE
+    array = room[first : first + count * dtype.itemsize].view(dtype)
+    return structured(array) if dtype.names else array

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from capture.jit import kernel
+from capture.jit import helper
 from capture.meter.stats import INDEX
 
 OK, ARP, NOT_IP, TRUNCATED, MALFORMED = 0, 1, 2, 3, 4
@@ -25,21 +25,21 @@ _CUT = INDEX["cut_by_snaplen"]
 _SEGMENTED = INDEX["segmented_later"]
 
 
-@kernel
+@helper
 def u8(buffer, at):
-    """A byte as a signed integer, so that arithmetic on it cannot wrap.
+    """A byte as a signed integer, so that arithmetic on it neither wraps nor turns to floats.
 
     Indices are unsigned: for signed ones numba looks at each whether it counts from the end.
     """
-    return int(buffer[np.uint64(at)])
+    return np.int64(buffer[np.uint64(at)])
 
 
-@kernel
+@helper
 def u16(buffer, at):
-    return (int(buffer[np.uint64(at)]) << 8) | int(buffer[np.uint64(at + 1)])
+    return u8(buffer, at) << 8 | u8(buffer, at + 1)
 
 
-@kernel
+@helper
 def u64(buffer, at):
     value = np.uint64(0)
     for i in range(8):
@@ -47,7 +47,7 @@ def u64(buffer, at):
     return value
 
 
-@kernel
+@helper
 def network_layer(buffer, at, end, link_type, packet):
     """Where the network layer starts, and its EtherType (0 for none) -> (offset, type)."""
     if link_type == 1:  # Ethernet
@@ -103,7 +103,7 @@ def network_layer(buffer, at, end, link_type, packet):
     return at, kind
 
 
-@kernel
+@helper
 def ppp_protocol(buffer, at, end):
     """PPP protocol field, one or two bytes -> (offset after it, EtherType or 0)."""
     if end - at < 2:
@@ -115,7 +115,7 @@ def ppp_protocol(buffer, at, end):
     return at, 0x0800 if protocol == 0x21 else 0x86DD if protocol == 0x57 else 0
 
 
-@kernel
+@helper
 def ipv6_transport(buffer, at, end, following):
     """Walk the extension headers -> (offset, protocol, 1 for a later fragment); offset -1: cut."""
     for _ in range(16):
@@ -139,7 +139,7 @@ def ipv6_transport(buffer, at, end, following):
     return at, following, 0
 
 
-@kernel
+@helper
 def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters):
     """Decode one frame into `packet` -> OK or the reason why it is not metered.
 
@@ -220,7 +220,7 @@ def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters
     return OK
 
 
-@kernel
+@helper
 def transport_layer(buffer, at, available_end, end, protocol, icmp, fragment, packet):
     """Ports, flags, header and payload length.  `available_end` bounds what can be read, `end`
     what counts as payload; `icmp` is the protocol number of ICMP under this version of IP."""

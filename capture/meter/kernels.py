@@ -8,56 +8,57 @@ shows the state before the first packet at or after its due time.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from capture.columns import Close, Kind
-from capture.jit import kernel, prefetch
+from capture.jit import helper, inlined, kernel
 from capture.meter import registers as r
-from capture.meter.decode import ICMP, ICMPV6, OK, TCP, UDP, decode
+from capture.meter.decode import ICMP, ICMPV6, OK, TCP, UDP
 from capture.meter.flow import (
     ACK,
     READY,
     SYN,
     add_packet,
     advance_state,
+    direction_of,
+    release_state,
     start_flow,
-    write_features,
-    write_identity,
 )
-from capture.meter.hashing import combine
+from capture.meter.lookahead import look_ahead, look_at_due
+from capture.meter.rows import mark_told, write_record
 from capture.meter.state import ACTIVE_AGE, DUE_SECONDS, GROUP, READY_AGE, SINGLE
 from capture.meter.stats import INDEX
 from capture.meter.table import (
     DUE_NS,
     age_append,
     age_remove,
-    bucket_of,
     chain,
     due_insert,
     due_remove,
     find,
     first_due,
-    hash_packet,
     oldest,
     overdue,
     remember,
     reminder_of,
     set_key,
-    source_is_larger,
     starts_before,
     unchain,
 )
-from capture.meter.tunnels import decode_inside
 
 TIMEOUT_US = 120_000_000
 EXPIRY = len(DUE_SECONDS) - 1
 SIGHT_NS = 100_000_000  # the second sight of a forwarded flow comes within this time
 ROOM = 3  # records that one packet can yield besides those that were due
 
-_FINAL, _SNAPSHOT, _EVICTED = int(Kind.FINAL), int(Kind.SNAPSHOT), int(Kind.EVICTED)
-_NONE, _READY, _TIMEOUT = int(Close.NONE), int(Close.READY), int(Close.TIMEOUT)
-_EXPIRED, _REOPENED, _ICMP = int(Close.EXPIRED), int(Close.REOPENED), int(Close.ICMP)
-_TABLE_FULL, _END = int(Close.EVICTED), int(Close.END)
+# Typed: a plain constant as an argument would make a kernel of its own.
+_FINAL, _SNAPSHOT, _EVICTED = np.uint8(Kind.FINAL), np.uint8(Kind.SNAPSHOT), np.uint8(Kind.EVICTED)
+_NONE, _READY, _TIMEOUT = np.uint8(Close.NONE), np.uint8(Close.READY), np.uint8(Close.TIMEOUT)
+_EXPIRED, _REOPENED, _ICMP = np.uint8(Close.EXPIRED), np.uint8(Close.REOPENED), np.uint8(Close.ICMP)
+_TABLE_FULL, _END = np.uint8(Close.EVICTED), np.uint8(Close.END)
+_FIRST_DUE = np.int64(0)
 
 _SEEN, _METERED = INDEX["packets_seen"], INDEX["packets_metered"]
 _REASON_0 = INDEX["arp"] - 1  # decode's codes follow OK = 0 in the order of the counters
@@ -67,44 +68,73 @@ _N_EVICTED, _AT_END, _SNAPSHOTS = INDEX["flows_evicted"], INDEX["flows_at_end"],
 _STRAGGLERS, _SECOND = INDEX["stragglers"], INDEX["second_sights"]
 
 
-@kernel
-def write_record(table, at, identity, features, n, kind, close, time_ns):
-    f, b = table.directions[2 * at], table.directions[2 * at + 1]
-    write_identity(identity[n], table.flows[at], f, b, kind, close, time_ns)
-    write_features(features[n], table.flows[at], f, b)
-    return n + 1
+class Batch(NamedTuple):
+    """The arrays of a PacketBatch, for kernels; shapes, dtypes and units are there."""
+
+    buffer: np.ndarray
+    offset: np.ndarray
+    captured_length: np.ndarray
+    wire_length: np.ndarray
+    timestamp_ns: np.ndarray
+    interface: np.ndarray
+    vlan: np.ndarray
+    link_type: np.ndarray
 
 
-@kernel
+class Options(NamedTuple):
+    """What a meter was told to do, for its kernels."""
+
+    key_vlan: bool
+    count_cut: bool
+    decapsulate: bool
+    snapshots: bool
+
+
+@inlined
+def write_snapshot(table, at, wanted, rows, n, close, time_ns):
+    """A living flow's record; one that nobody wants still counts, so that final ones are the same."""
+    if wanted:
+        table.counters[_SNAPSHOTS] += 1
+        return write_record(table, at, rows, n, _SNAPSHOT, close, time_ns)
+    forward, backward = direction_of(table, at, 0), direction_of(table, at, 1)
+    d, cold = table.directions, table.cold_directions
+    mark_told(table.cold_flows[at], d[forward], cold[forward], d[backward], cold[backward])
+    return n
+
+
+@inlined
 def news(table, at):
     """Packets of a flow since its last record."""
-    f, b = table.directions[2 * at], table.directions[2 * at + 1]
-    return (int(f.packets) - int(f.told_packets)) + (int(b.packets) - int(b.told_packets))
+    total = 0
+    for place in (at, table.flows[at].second):
+        total += int(table.directions[place].packets) - int(table.cold_directions[place].told_packets)
+    return total
 
 
-@kernel
+@inlined
 def release(table, at):
     """Take a written flow out of every list; its entry is free again."""
     unchain(table, at)
     due_remove(table, at)
     age_remove(table, at)
+    release_state(table, at)
     table.free[table.registers[r.FREE]] = at
     table.registers[r.FREE] += 1
 
 
-@kernel
+@inlined
 def close_flow(table, at):
     """Remember what the next piece of the key needs, and release the flow."""
     flow = table.flows[at]
     carried = 0
     if flow.csv_protocol == TCP:
-        carried = flow.carried_us + flow.last_ns // 1000 - flow.start_ns // 1000
-    remember(table, flow, flow.state == READY, carried)
+        carried = table.cold_flows[at].carried_us + flow.last_ns // 1000 - flow.start_ns // 1000
+    remember(table, at, flow.state == READY, carried)
     release(table, at)
 
 
-@kernel
-def write_due(table, until_ns, snapshots, identity, features, n, limit):
+@inlined
+def write_due(table, until_ns, snapshots, rows, n, limit):
     """Write what is due at or before `until_ns` -> (records so far, 1 when all of it was)."""
     while table.registers[r.NEXT_DUE] <= until_ns:
         if n >= limit:
@@ -112,21 +142,17 @@ def write_due(table, until_ns, snapshots, identity, features, n, limit):
         at = first_due(table)
         if at < 0 or table.registers[r.NEXT_DUE] > until_ns:
             break
-        flow = table.flows[at]
-        which = flow.due_class
+        look_at_due(table, at)
+        which = int(table.flows[at].due_class)
         # a flow that starts behind the clock is due late, and then now
-        due = max(flow.start_ns + DUE_NS[which], table.registers[r.CLOCK])
+        due = max(table.dues[at].start_ns + DUE_NS[which], table.registers[r.CLOCK])
         if which == EXPIRY:
-            n = write_record(table, at, identity, features, n, _FINAL, _EXPIRED, due)
+            n = write_record(table, at, rows, n, _FINAL, _EXPIRED, due)
             table.counters[_N_EXPIRED] += 1
             close_flow(table, at)
         else:
             if news(table, at) > 0:
-                if snapshots:
-                    n = write_record(table, at, identity, features, n, _SNAPSHOT, _NONE, due)
-                    table.counters[_SNAPSHOTS] += 1
-                else:
-                    write_record(table, at, identity, features, limit, _SNAPSHOT, _NONE, due)
+                n = write_snapshot(table, at, snapshots, rows, n, _NONE, due)
             due_remove(table, at)
             due_insert(table, at, which + 1)
         table.registers[r.CLOCK] = max(table.registers[r.CLOCK], due)
@@ -134,69 +160,71 @@ def write_due(table, until_ns, snapshots, identity, features, n, limit):
     return n, True
 
 
-@kernel
-def new_flow(table, p, key_vlan, identity, features, n):
-    """Start a flow with the packet; makes room first when the table is full."""
-    expired = overdue(table) if table.registers[r.FREE] == 0 else -1
+@inlined
+def make_room(table, rows, n):
+    """Write and release a flow of a full table -> records so far."""
+    clock = table.registers[r.CLOCK]
+    expired = overdue(table)
     if expired >= 0:
-        n = write_record(table, expired, identity, features, n, _FINAL, _EXPIRED, table.registers[r.CLOCK])
+        n = write_record(table, expired, rows, n, _FINAL, _EXPIRED, clock)
         table.counters[_N_EXPIRED] += 1
         close_flow(table, expired)
-    elif table.registers[r.FREE] == 0:
-        victim = oldest(table)
-        n = write_record(
-            table, victim, identity, features, n, _EVICTED, _TABLE_FULL, table.registers[r.CLOCK]
-        )
-        table.counters[_N_EVICTED] += 1
-        if table.flows[victim].age_class == SINGLE:
-            release(table, victim)  # a flood must not wash out the reminders of real flows
-        else:
-            close_flow(table, victim)
+        return n
+    victim = oldest(table)
+    n = write_record(table, victim, rows, n, _EVICTED, _TABLE_FULL, clock)
+    table.counters[_N_EVICTED] += 1
+    if table.flows[victim].age_class == SINGLE:
+        release(table, victim)  # a flood must not wash out the reminders of real flows
+    else:
+        close_flow(table, victim)
+    return n
+
+
+@inlined
+def new_flow(table, p, rows, n):
+    """Start a flow with the packet; makes room first when the table is full."""
+    if table.registers[r.FREE] == 0:
+        n = make_room(table, rows, n)
     table.registers[r.FREE] -= 1
     at = table.free[table.registers[r.FREE]]
-    flow = table.flows[at]
-    larger = p.larger
-    set_key(flow, p, larger, key_vlan)
-    flow.source_is_b = larger
-    flow.key_is_b = larger
-    flow.carried_us = 0
-    known = reminder_of(table, p.hash, p, larger, key_vlan)
+    flow, cold = table.flows[at], table.cold_flows[at]
+    set_key(flow, p)
+    flow.source_is_b = p.larger
+    cold.key_is_b = p.larger
+    cold.carried_us = 0
+    known = reminder_of(table, p)
     if known >= 0:
         reminder = table.reminders[known]
-        flow.key_is_b = reminder.key_is_b
+        cold.key_is_b = reminder.key_is_b
         reopened = reminder.ready and (p.tcp_flags & SYN) and not (p.tcp_flags & ACK)
         if p.csv_protocol == TCP and not reopened:
             flow.source_is_b = reminder.source_is_b
-            flow.carried_us = reminder.carried_us + p.time_ns // 1000 - reminder.last_ns // 1000
+            cold.carried_us = reminder.carried_us + p.time_us - reminder.last_ns // 1000
         if p.time_ns - reminder.last_ns < TIMEOUT_US * 1000 and p.time_ns < table.registers[r.CLOCK]:
             table.counters[_STRAGGLERS] += 1
-    start_flow(flow, table.directions[2 * at], table.directions[2 * at + 1], p, is_backward(flow, p, larger))
-    flow.second_sight = second_sight(table, p, larger)
+    start_flow(table, at, p, is_backward(flow, p))
+    cold.second_sight = second_sight(table, p)
+    table.dues[at].start_ns = p.time_ns
     chain(table, at, p.hash)
-    due_insert(table, at, 0)
+    due_insert(table, at, _FIRST_DUE)
     age_append(table, at, SINGLE)
     table.counters[_CREATED] += 1
     return n
 
 
-@kernel
-def is_backward(flow, p, larger):
-    """Direction goes by address alone; ports are not looked at."""
+@helper
+def is_backward(flow, p):
+    """1 for the backward direction, which goes by address alone; ports are not looked at."""
     if p.src_hi == p.dst_hi and p.src_lo == p.dst_lo:
-        return False
-    return larger != flow.source_is_b
+        return 0
+    return 1 if p.larger != flow.source_is_b else 0
 
 
-@kernel
-def second_sight(table, p, larger):
+@inlined
+def second_sight(table, p):
     """1 when the same 5-tuple started on another interface less than 100 ms ago."""
-    ports = np.uint64(p.src_port) << np.uint64(16) | np.uint64(p.dst_port)
-    if larger:
-        ports = np.uint64(p.dst_port) << np.uint64(16) | np.uint64(p.src_port)
-    low, high = min(p.src_lo, p.dst_lo), max(p.src_lo, p.dst_lo)
-    hashed = combine(combine(combine(np.uint64(table.registers[r.SEED]), low), high), ports)
-    hashed = combine(combine(hashed, p.src_hi ^ p.dst_hi), np.uint64(p.csv_protocol))
-    sight = table.sights[hashed & np.uint64(len(table.sights) - 1)]
+    hashed = p.tuple_hash
+    sight = table.sights[(hashed >> np.uint64(32)) & np.uint64(len(table.sights) - 1)]
     gap = p.time_ns - sight.time_ns
     if sight.hash == hashed and sight.interface != p.interface and gap >= 0 and gap < SIGHT_NS:
         table.counters[_SECOND] += 1
@@ -207,183 +235,76 @@ def second_sight(table, p, larger):
     return 0
 
 
-@kernel
+@helper
 def cut_reason(flow, p):
-    """Why the packet ends the flow it belongs to and starts another, or 0."""
-    if p.time_ns // 1000 - flow.start_ns // 1000 > TIMEOUT_US:
+    """Why the packet ends the flow it belongs to and starts another, or NONE."""
+    if p.time_us - flow.start_ns // 1000 > TIMEOUT_US:
         return _TIMEOUT
     if flow.state == READY and p.tcp_flags & SYN:
         return _REOPENED
     if p.csv_protocol == ICMP or p.csv_protocol == ICMPV6:
         if p.icmp_code != flow.icmp_code and p.icmp_type != flow.icmp_type:
             return _ICMP
-    return 0
+    return _NONE
 
 
-@kernel
-def meter_packet(table, p, key_by_vlan, snapshots, identity, features, n, limit):
+@inlined
+def meter_packet(table, p, snapshots, rows, n):
     """One decoded packet into the table -> records so far."""
-    key_vlan = p.vlan if key_by_vlan else -1
-    larger = p.larger
-    at = find(table, p.hash, p, larger, key_vlan)
+    clock = table.registers[r.CLOCK]
+    at = find(table, p)
     if at >= 0:
         reason = cut_reason(table.flows[at], p)
-        if reason != 0:
-            n = write_record(table, at, identity, features, n, _FINAL, reason, table.registers[r.CLOCK])
+        if reason != _NONE:
+            n = write_record(table, at, rows, n, _FINAL, reason, clock)
             table.counters[_CUT] += 1
             close_flow(table, at)
-            at = -1
+            at = np.int32(-1)
     if at < 0:
-        return new_flow(table, p, key_vlan, identity, features, n)
+        return new_flow(table, p, rows, n)
     flow = table.flows[at]
-    backward = is_backward(flow, p, larger)
-    own = table.directions[2 * at + backward]
-    other = table.directions[2 * at + 1 - backward]
-    add_packet(flow, own, other, p, backward)
-    became_ready = p.csv_protocol == TCP and advance_state(flow, own, other, p.tcp_flags)
+    backward = is_backward(flow, p)
+    add_packet(table, at, p, backward)
+    became_ready = p.csv_protocol == TCP and advance_state(flow, p.tcp_flags, backward)
     if flow.age_class != READY_AGE:
         age_remove(table, at)
         age_append(table, at, READY_AGE if flow.state == READY else ACTIVE_AGE)
     if became_ready:
-        if snapshots:
-            n = write_record(table, at, identity, features, n, _SNAPSHOT, _READY, table.registers[r.CLOCK])
-            table.counters[_SNAPSHOTS] += 1
-        else:
-            write_record(table, at, identity, features, limit, _SNAPSHOT, _READY, table.registers[r.CLOCK])
+        n = write_snapshot(table, at, snapshots, rows, n, _READY, clock)
     return n
 
 
-@kernel
-def look_ahead(
-    table,
-    buffer,
-    offset,
-    captured_length,
-    wire_length,
-    timestamp_ns,
-    interface,
-    vlan,
-    link_type,
-    first,
-    key_by_vlan,
-    count_cut,
-    decapsulate,
-):
-    """Decode the group of packets from `first` on, and ask for what metering them will touch.
+@helper
+def count_protocol(counters, protocol):
+    if protocol == TCP:
+        counters[_TCP] += 1
+    elif protocol == UDP:
+        counters[_UDP] += 1
+    elif protocol == ICMP or protocol == ICMPV6:
+        counters[_ICMPS] += 1
+    else:
+        counters[_OTHERS] += 1
 
-    Most of a packet's cost is waiting for its flow to come from memory.  Asked for in three
-    rounds, each over the whole group, the waits of its packets overlap: the slot of the hash
-    table, the flow that is first in it, that flow's neighbours in its age list.  Nothing depends
-    on what is found here: the flow is looked up when its packet's turn has come.
+
+@kernel
+def process(table, batch, first, options, rows):
+    """Meter the packets of a Batch from `first` on -> (next packet, records written).
+
+    `rows` (room,) ROW_DTYPE takes the records of one call.
     """
-    packets, slots, links = table.packets, table.slots, table.links
-    count = min(GROUP, len(offset) - first)
-    for j in range(count):
-        i = first + j
-        p = packets[j]
-        p.time_ns = timestamp_ns[i]
-        p.interface = interface[i]
-        p.vlan = vlan[i]
-        p.entry = -1
-        start, captured, wire = offset[i], int(captured_length[i]), int(wire_length[i])
-        link = int(link_type[i])
-        if decapsulate:
-            p.code = decode_inside(buffer, start, captured, wire, link, count_cut, p, table.counters)
-        else:
-            p.code = decode(buffer, start, captured, wire, link, count_cut, p, table.counters)
-        if p.code == OK:
-            p.larger = source_is_larger(p)
-            p.hash = hash_packet(table, p, p.larger, p.vlan if key_by_vlan else -1)
-            prefetch(slots, p.hash & np.uint64(len(slots) - 1))
-    for j in range(count):
-        p = packets[j]
-        if p.code != OK:
-            continue
-        at = slots[p.hash & np.uint64(len(slots) - 1)]
-        p.entry = at
-        if at >= 0:
-            prefetch(table.flows, at)
-            prefetch(links, at)
-            prefetch(table.directions, 2 * at)
-            prefetch(table.directions, 2 * at + 1)
-        else:
-            bucket, _ = bucket_of(table, p.hash)
-            prefetch(table.tags, bucket)
-    for j in range(count):
-        at = packets[j].entry
-        if at >= 0:
-            prefetch(links, max(0, links[at].age_previous))
-            prefetch(links, max(0, links[at].age_next))
-    if table.registers[r.FREE] < count:
-        look_at_victims(table, count)
-
-
-@kernel
-def look_at_victims(table, count):
-    """Ask for the flows that will make room if all `count` packets of a group begin one."""
-    victim = oldest(table)
-    for _ in range(count):
-        if victim < 0:
-            break
-        prefetch(table.directions, 2 * victim)
-        prefetch(table.directions, 2 * victim + 1)
-        prefetch(table.slots, table.flows[victim].hash & np.uint64(len(table.slots) - 1))
-        victim = table.links[victim].age_next
-        if victim >= 0:
-            prefetch(table.flows, victim)
-
-
-@kernel
-def process(
-    table,
-    buffer,
-    offset,
-    captured_length,
-    wire_length,
-    timestamp_ns,
-    interface,
-    vlan,
-    link_type,
-    first,
-    key_by_vlan,
-    count_cut,
-    decapsulate,
-    snapshots,
-    identity,
-    features,
-):
-    """Meter packets from `first` on -> (next packet, records written).
-
-    `identity` and `features` have one row more than records are returned in one call: the last
-    one is a scratch for snapshots that nobody wants, which keeps final records the same.
-    """
-    limit = len(identity) - 1
+    limit = len(rows)
     n = 0
     counters = table.counters
-    for i in range(first, len(offset)):
+    for i in range(first, len(batch.offset)):
         if n + ROOM > limit:
             return i, n
-        time_ns = timestamp_ns[i]
+        time_ns = batch.timestamp_ns[i]
         if table.registers[r.NEXT_DUE] <= time_ns:
-            n, done = write_due(table, time_ns, snapshots, identity, features, n, limit - ROOM)
+            n, done = write_due(table, time_ns, options.snapshots, rows, n, limit - ROOM)
             if not done:
                 return i, n
         if i % GROUP == 0:  # one call may stop within a group: the next then finds it decoded
-            look_ahead(
-                table,
-                buffer,
-                offset,
-                captured_length,
-                wire_length,
-                timestamp_ns,
-                interface,
-                vlan,
-                link_type,
-                i,
-                key_by_vlan,
-                count_cut,
-                decapsulate,
-            )
+            look_ahead(table, batch, i, options)
         p = table.packets[i % GROUP]
         counters[_SEEN] += 1
         table.registers[r.CLOCK] = max(table.registers[r.CLOCK], time_ns)
@@ -391,36 +312,29 @@ def process(
             counters[_REASON_0 + p.code] += 1
             continue
         counters[_METERED] += 1
-        if p.protocol == TCP:
-            counters[_TCP] += 1
-        elif p.protocol == UDP:
-            counters[_UDP] += 1
-        elif p.protocol == ICMP or p.protocol == ICMPV6:
-            counters[_ICMPS] += 1
-        else:
-            counters[_OTHERS] += 1
-        n = meter_packet(table, p, key_by_vlan, snapshots, identity, features, n, limit)
-    return len(offset), n
+        count_protocol(counters, p.protocol)
+        n = meter_packet(table, p, options.snapshots, rows, n)
+    return len(batch.offset), n
 
 
 @kernel
-def advance(table, now_ns, snapshots, identity, features):
+def advance(table, now_ns, snapshots, rows):
     """Move the clock without a packet -> (records written, 1 when all that is due was)."""
-    n, done = write_due(table, now_ns, snapshots, identity, features, 0, len(identity) - 1)
+    n, done = write_due(table, now_ns, snapshots, rows, 0, len(rows))
     if done:
         table.registers[r.CLOCK] = max(table.registers[r.CLOCK], now_ns)
     return n, done
 
 
 @kernel
-def write_remaining(table, order, first, identity, features):
+def write_remaining(table, order, first, rows):
     """The end of the capture: write the flows of `order` from `first` on -> (next, records)."""
-    limit = len(identity) - 1
+    limit = len(rows)
     n = 0
     for i in range(first, len(order)):
         if n >= limit:
             return i, n
-        n = write_record(table, order[i], identity, features, n, _FINAL, _END, table.registers[r.CLOCK])
+        n = write_record(table, order[i], rows, n, _FINAL, _END, table.registers[r.CLOCK])
         table.counters[_AT_END] += 1
         close_flow(table, order[i])
     return len(order), n
@@ -439,10 +353,10 @@ def live_flows(table, order, heads):
         best = -1
         for which in range(len(DUE_NS)):
             at = heads[which]
-            if at >= 0 and (best < 0 or starts_before(table.flows[at], table.flows[heads[best]])):
+            if at >= 0 and (best < 0 or starts_before(table, at, heads[best])):
                 best = which
         if best < 0:
             return n
         order[n] = heads[best]
-        heads[best] = table.links[heads[best]].due_next
+        heads[best] = table.dues[heads[best]].next
         n += 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from capture.columns import FLOW_DTYPE, feature_matrix, identity_view
+from capture.columns import FLOW_DTYPE, ROW_DTYPE
 from capture.jit import structured
 from capture.meter import kernels
 from capture.meter import registers as r
@@ -55,11 +55,9 @@ class FlowMeter:
         if capacity < 1 or memory < 1:
             raise ValueError("capacity and memory must be at least 1")
         self._table = allocate(capacity, memory, secrets.randbits(62) if seed is None else seed, sweep)
-        self._key_vlan, self._count_cut, self._decapsulate = key_vlan, count_cut, decapsulate
-        self._snapshots = snapshots
-        self._out = np.zeros(RECORDS_A_CALL + 1, FLOW_DTYPE)
-        self._identity = structured(identity_view(self._out))
-        self._features = feature_matrix(self._out)
+        self._options = kernels.Options(key_vlan, count_cut, decapsulate, snapshots)
+        self._out = np.zeros(RECORDS_A_CALL, FLOW_DTYPE)
+        self._rows = structured(self._out.view(ROW_DTYPE))
         self.stats = MeterStats(self._table.counters)
 
     @property
@@ -75,25 +73,18 @@ class FlowMeter:
     def process(self, batch: PacketBatch) -> Iterator[np.ndarray]:
         """Meter a batch; yields arrays of FLOW_DTYPE.  Must be iterated to the end."""
         first = 0
+        arrays = kernels.Batch(
+            batch.buffer,
+            batch.offset,
+            batch.captured_length,
+            batch.wire_length,
+            batch.timestamp_ns,
+            batch.interface,
+            batch.vlan,
+            batch.link_type,
+        )
         while first < len(batch):
-            first, written = kernels.process(
-                self._table,
-                batch.buffer,
-                batch.offset,
-                batch.captured_length,
-                batch.wire_length,
-                batch.timestamp_ns,
-                batch.interface,
-                batch.vlan,
-                batch.link_type,
-                first,
-                self._key_vlan,
-                self._count_cut,
-                self._decapsulate,
-                self._snapshots,
-                self._identity,
-                self._features,
-            )
+            first, written = kernels.process(self._table, arrays, first, self._options, self._rows)
             if written:
                 yield self._taken(written)
 
@@ -101,9 +92,7 @@ class FlowMeter:
         """Move the clock on a quiet link: flows end and snapshots appear without a packet."""
         done = False
         while not done:
-            written, done = kernels.advance(
-                self._table, now_ns, self._snapshots, self._identity, self._features
-            )
+            written, done = kernels.advance(self._table, now_ns, self._options.snapshots, self._rows)
             if written:
                 yield self._taken(written)
 
@@ -113,9 +102,7 @@ class FlowMeter:
         kernels.live_flows(self._table, order, np.empty(len(DUE_SECONDS), np.int32))
         first = 0
         while first < len(order):
-            first, written = kernels.write_remaining(
-                self._table, order, first, self._identity, self._features
-            )
+            first, written = kernels.write_remaining(self._table, order, first, self._rows)
             yield self._taken(written)
 
     def _taken(self, count: int) -> np.ndarray:

@@ -1,12 +1,15 @@
 """Places in Table.registers: the few scalars that a table carries from call to call."""
 
 CLOCK = 0  # largest packet time seen, ns
-FREE = 1  # entries on the free stack
+FREE = 1  # flow entries on their free stack
 NEXT_DUE = 2  # no flow is due before this time, ns
-SEED = 3  # key of the hash
-STAMP = 4  # writes to the reminder table so far
-DUE_CLASSES = 5  # due lists that the clock looks at: all, or all but expiry
-COUNT = 6
+STAMP = 3  # writes to the reminder table so far
+DUE_CLASSES = 4  # due lists that the clock looks at: all, or all but expiry
+# Of a pool: entries given back, then entries that were ever used.
+SECONDS = 5
+RARE_FLOWS = 7
+RARE_DIRECTIONS = 9
+COUNT = 11
 
 NEVER = -(2**62)
 FAR = 2**62

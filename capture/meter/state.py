@@ -1,32 +1,38 @@
 """What a flow table is made of: plain arrays, allocated once.
 
-A flow lives in one FLOW_STATE_DTYPE entry and two DIRECTION_STATE_DTYPE entries (forward at
-2 * i, backward at 2 * i + 1).  Memory is touched only when an entry is first used, so a large
-capacity costs nothing on a small network.
+A packet finds its flow in memory that no cache holds, so what counts is how many cache lines it
+touches: two of its flow, two of its direction.  What only a record, the first packet or few flows
+need lies apart (COLD, RARE); the links of the table's lists lie apart too, because a packet that
+moves its flow in a list touches its neighbours there, and many small entries stay in the cache.
+
+A flow's own entries have its index.  What not every flow has comes from pools: the state of its
+second direction, of bulks and of pauses.  Memory is taken only where an entry was ever used, so a
+large capacity costs nothing on a small network.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
 
-from capture.jit import CACHE_LINE, structured
+from capture.jit import line_aligned, structured
 from capture.meter import registers as r
 from capture.meter.stats import COUNTERS
 
 #: One decoded packet, the scratch record between decoding and metering.
 PACKET_DTYPE = np.dtype(
     [
-        ("hash", np.uint64),  # of its flow's key
-        ("entry", np.int32),  # where its flow will be looked for first, or -1
-        ("code", np.uint8),  # what `decode` returned
-        ("larger", np.uint8),  # its source is the key's second end
         ("src_hi", np.uint64),  # IPv4 as ::ffff:a.b.c.d, both halves big-endian numbers
         ("src_lo", np.uint64),
         ("dst_hi", np.uint64),
         ("dst_lo", np.uint64),
         ("time_ns", np.int64),
+        ("time_us", np.int64),
+        ("tuple_hash", np.uint64),  # of addresses, ports and protocol
+        ("hash", np.uint32),  # of its flow's key
+        ("entry", np.int32),  # where its flow will be looked for first, or -1
         ("payload", np.int32),  # transport payload, bytes
         ("header", np.int32),  # transport header, bytes
         ("ip_bytes", np.int32),
@@ -37,54 +43,18 @@ PACKET_DTYPE = np.dtype(
         ("icmp_type", np.int16),  # -1: not ICMP
         ("icmp_code", np.int16),
         ("vlan", np.int16),
+        ("key_vlan", np.int16),  # the VLAN as far as it is in the key
         ("interface", np.uint16),
         ("protocol", np.uint8),
         ("csv_protocol", np.uint8),  # what is in the key
         ("tcp_flags", np.uint8),
+        ("code", np.uint8),  # what `decode` returned
+        ("larger", np.uint8),  # its source is the key's second end
     ],
     align=True,
 )
 
-#: The statistics of one direction of a flow.  Times in microseconds.
-DIRECTION_STATE_DTYPE = np.dtype(
-    [
-        ("packets", np.uint32),
-        ("header_min", np.uint32),
-        ("bytes", np.int64),
-        ("bytes_squared", np.int64),
-        ("length_max", np.uint32),
-        ("length_min", np.uint32),
-        ("header_bytes", np.int64),
-        ("ip_bytes", np.int64),
-        ("frame_bytes", np.int64),
-        ("psh", np.uint32),
-        ("urg", np.uint32),
-        ("rst", np.uint32),  # without the flow's first packet, as the reference
-        ("data_packets", np.uint32),  # likewise
-        ("first_us", np.int64),
-        ("last_us", np.int64),
-        ("iat_max", np.int64),
-        ("iat_min", np.int64),
-        ("iat_squared", np.int64),
-        ("iat_squared_float", np.float64),  # takes over where the integer would overflow
-        ("bulk_start", np.int64),
-        ("bulk_last", np.int64),
-        ("bulk_run_bytes", np.int64),
-        ("bulk_bytes", np.int64),
-        ("bulk_time", np.int64),
-        ("bulk_run_packets", np.uint32),
-        ("bulk_packets", np.uint32),
-        ("bulks", np.uint32),
-        ("told_packets", np.uint32),  # of the last record of this flow
-        ("told_bytes", np.int64),
-        ("last_window", np.uint16),
-        ("tcp_flags", np.uint8),
-        ("fin_seen", np.uint8),
-    ],
-    align=True,
-)
-
-#: Everything of a flow that has no direction, its key, and its links in the table's lists.
+#: A flow: its key and what every packet of it touches, two cache lines.
 FLOW_STATE_DTYPE = np.dtype(
     [
         ("a_hi", np.uint64),  # the key: ends in order of (address, port), a the smaller
@@ -96,29 +66,54 @@ FLOW_STATE_DTYPE = np.dtype(
         ("interface", np.uint16),
         ("key_vlan", np.int16),
         ("csv_protocol", np.uint8),
-        ("protocol", np.uint8),
         ("source_is_b", np.uint8),
-        ("key_is_b", np.uint8),  # the packet that created the key came from b
         ("state", np.uint8),  # see OPEN, FIRST_FIN, ... in flow.py
-        ("revision", np.uint8),
-        ("due_class", np.uint8),
         ("age_class", np.uint8),
-        ("second_sight", np.uint8),
+        ("second", np.int32),  # where the direction is that its first packet did not have
+        ("start_ns", np.int64),
+        ("last_ns", np.int64),
+        ("iat_max", np.int64),
+        ("iat_min", np.int64),
+        ("iat_squared", np.int64),
+        ("bulk_last", np.int64, (2,)),  # us, last packet of the forward and the backward bulk
+        ("acks", np.uint32),
+        ("first_is_backward", np.uint8),
+        ("fins", np.uint8),  # bit 0: a FIN was seen forward, bit 1: backward
+        ("has_long_gaps", np.uint8),  # iat_squared_float is in use
+        ("due_class", np.uint8),
+        ("answer_ns", np.int64),
         ("vlan", np.int16),
         ("icmp_type", np.int16),
         ("icmp_code", np.int16),
         ("first_window", np.uint16),
-        ("hash", np.uint64),
-        ("start_ns", np.int64),
-        ("last_ns", np.int64),
-        ("answer_ns", np.int64),
+    ],
+    align=True,
+)
+
+#: What records, new flows and rare flags of a flow need.
+COLD_FLOW_DTYPE = np.dtype(
+    [
         ("carried_us", np.int64),  # connection time of the pieces before this one
-        ("subflows", np.uint32),
-        ("flag_counts", np.uint32, (8,)),  # FIN SYN RST PSH ACK URG ECE CWR, in bit order
-        ("iat_max", np.int64),
-        ("iat_min", np.int64),
-        ("iat_squared", np.int64),
-        ("iat_squared_float", np.float64),
+        ("fin_count", np.uint32),
+        ("syn_count", np.uint32),
+        ("rst_count", np.uint32),
+        ("ece_count", np.uint32),
+        ("cwr_count", np.uint32),
+        ("no_subflows", np.uint32),  # packets that began none
+        ("rare", np.int32),  # in RARE_FLOW_DTYPE, -1: has none
+        ("protocol", np.uint8),
+        ("key_is_b", np.uint8),  # the packet that created the key came from b
+        ("revision", np.uint8),
+        ("second_sight", np.uint8),
+    ],
+    align=True,
+)
+
+#: The pauses of a flow that has had one, and what comes between them.  Times in microseconds.
+RARE_FLOW_DTYPE = np.dtype(
+    [
+        ("has_periods", np.int64),
+        ("iat_squared_float", np.float64),  # takes over where the integer would overflow
         ("active_start_us", np.int64),
         ("active_count", np.int64),
         ("active_sum", np.int64),
@@ -134,19 +129,63 @@ FLOW_STATE_DTYPE = np.dtype(
     align=True,
 )
 
-#: The neighbours of a flow in its hash chain, due list and age list, -1 at an end.  Apart from the
-#: flow, because a packet moves its flow to the end of an age list: that touches its neighbours
-#: there, and many of these small entries stay in the cache.
-LINK_DTYPE = np.dtype(
+#: The statistics of one direction of a flow, two cache lines.  Times in microseconds.
+DIRECTION_STATE_DTYPE = np.dtype(
     [
-        ("hash_next", np.int32),
-        ("due_previous", np.int32),
-        ("due_next", np.int32),
-        ("age_previous", np.int32),
-        ("age_next", np.int32),
+        ("packets", np.uint32),
+        ("last_window", np.uint16),
+        ("tcp_flags", np.uint8),
+        ("has_long_gaps", np.uint8),  # iat_squared_float is in use
+        ("last_us", np.int64),
+        ("bytes", np.int64),
+        ("bytes_squared", np.int64),
+        ("header_bytes", np.int64),
+        ("ip_bytes", np.int64),
+        ("frame_bytes", np.int64),
+        ("length_max", np.uint32),
+        ("length_min", np.uint32),
+        ("iat_max", np.int64),
+        ("iat_min", np.int64),
+        ("iat_squared", np.int64),
+        ("bulk_start", np.int64),
+        ("bulk_run_bytes", np.int64),
+        ("bulk_run_packets", np.uint32),
+        ("header_min", np.uint32),
+        ("psh", np.uint32),
+        ("data_packets", np.uint32),  # without the flow's first packet, as the reference
+        ("first_us", np.int64),
     ],
     align=True,
 )
+
+#: What records and rare flags of a direction need.
+COLD_DIRECTION_DTYPE = np.dtype(
+    [
+        ("told_bytes", np.int64),  # of the last record of this flow
+        ("told_packets", np.uint32),
+        ("urg", np.uint32),
+        ("rst", np.uint32),  # without the flow's first packet, as the reference
+        ("rare", np.int32),  # in RARE_DIRECTION_DTYPE, -1: has none
+    ],
+    align=True,
+)
+
+#: The bulks of a direction that has had one.
+RARE_DIRECTION_DTYPE = np.dtype(
+    [
+        ("bulk_bytes", np.int64),
+        ("bulk_time", np.int64),
+        ("bulk_packets", np.uint32),
+        ("bulks", np.uint32),
+        ("iat_squared_float", np.float64),  # takes over where the integer would overflow
+    ],
+    align=True,
+)
+
+#: The places of a flow in lists, -1 at an end: the chain of its hash, by what is next due, by age.
+CHAIN_DTYPE = np.dtype([("hash", np.uint32), ("previous", np.int32), ("next", np.int32)], align=True)
+DUE_DTYPE = np.dtype([("start_ns", np.int64), ("previous", np.int32), ("next", np.int32)], align=True)
+AGE_DTYPE = np.dtype([("previous", np.int32), ("next", np.int32)], align=True)
 
 #: What is remembered of a key after its flow was written (FEATURES 2.3).
 REMINDER_DTYPE = np.dtype(
@@ -163,7 +202,6 @@ REMINDER_DTYPE = np.dtype(
         ("source_is_b", np.uint8),
         ("key_is_b", np.uint8),
         ("ready", np.uint8),
-        ("stamp", np.uint64),  # order of writing: the oldest of a bucket is replaced
         ("last_ns", np.int64),
         ("carried_us", np.int64),
     ],
@@ -184,6 +222,9 @@ GROUP = 16
 #: Ways of a bucket of the reminder table.
 REMINDER_WAYS = 8
 
+#: Secret numbers of the hash, see hashing.py.
+HASH_KEYS = 11
+
 _SIGHT_DTYPE = np.dtype([("hash", np.uint64), ("time_ns", np.int64), ("interface", np.int64)], align=True)
 
 
@@ -191,17 +232,29 @@ class Table(NamedTuple):
     """All state of a meter, as arrays: what the kernels work on."""
 
     flows: np.ndarray  #: (capacity,) FLOW_STATE_DTYPE
-    directions: np.ndarray  #: (2 * capacity,) DIRECTION_STATE_DTYPE
-    links: np.ndarray  #: (capacity,) LINK_DTYPE
+    cold_flows: np.ndarray  #: (capacity,) COLD_FLOW_DTYPE
+    rare_flows: np.ndarray  #: (capacity,) RARE_FLOW_DTYPE, a pool
+    directions: np.ndarray  #: (2 * capacity + 1,) DIRECTION_STATE_DTYPE: of each flow's first packet,
+    #: then a pool of others, then one that stays empty: the other one of a flow that has none
+    cold_directions: np.ndarray  #: (2 * capacity + 1,) COLD_DIRECTION_DTYPE
+    rare_directions: np.ndarray  #: (2 * capacity,) RARE_DIRECTION_DTYPE, a pool
+    chains: np.ndarray  #: (capacity,) CHAIN_DTYPE
+    dues: np.ndarray  #: (capacity,) DUE_DTYPE
+    ages: np.ndarray  #: (capacity,) AGE_DTYPE
     slots: np.ndarray  #: (power of two >= 2 * capacity,) int32, head of a hash chain or -1
     due_ends: np.ndarray  #: (classes, 2) int32, head and tail of the list of each due class
     due_hint: np.ndarray  #: (classes,) int32, last place of an insertion out of order
     age_ends: np.ndarray  #: (3, 2) int32
     free: np.ndarray  #: (capacity,) int32, stack of free entries
+    free_seconds: np.ndarray  #: (capacity,) int32, stack of what was given back to a pool
+    free_rare_flows: np.ndarray  #: (capacity,) int32, likewise
+    free_rare_directions: np.ndarray  #: (2 * capacity,) int32, likewise
     reminders: np.ndarray  #: (power of two,) REMINDER_DTYPE, REMINDER_WAYS to a bucket
     tags: np.ndarray  #: (reminders,) uint16, some bits of a reminder's hash; 0 where there is none
+    stamps: np.ndarray  #: (reminders,) int64, order of writing: the oldest of a bucket is replaced
     sights: np.ndarray  #: (power of two,) recent flows by 5-tuple, to know a second sight
-    registers: np.ndarray  #: int64, see kernels.py: clock, free count, ...
+    hash_keys: np.ndarray  #: (HASH_KEYS,) uint64
+    registers: np.ndarray  #: int64, see registers.py: clock, free count, ...
     counters: np.ndarray  #: int64, see stats.py
     packets: np.ndarray  #: (GROUP,) PACKET_DTYPE scratch
 
@@ -217,28 +270,40 @@ def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
     state[r.CLOCK] = r.NEVER
     state[r.NEXT_DUE] = r.FAR
     state[r.FREE] = capacity
-    state[r.SEED] = seed
     state[r.DUE_CLASSES] = len(DUE_SECONDS) if sweep else len(DUE_SECONDS) - 1
+    places = np.dtype(np.int32)
+    cold_directions = line_aligned(2 * capacity + 1, COLD_DIRECTION_DTYPE)
+    cold_directions[2 * capacity]["rare"] = -1
     return Table(
-        flows=structured(_zeros(capacity, FLOW_STATE_DTYPE)),
-        directions=structured(_zeros(2 * capacity, DIRECTION_STATE_DTYPE)),
-        links=structured(_zeros(capacity, LINK_DTYPE)),
+        flows=line_aligned(capacity, FLOW_STATE_DTYPE),
+        cold_flows=line_aligned(capacity, COLD_FLOW_DTYPE),
+        rare_flows=line_aligned(capacity, RARE_FLOW_DTYPE),
+        directions=line_aligned(2 * capacity + 1, DIRECTION_STATE_DTYPE),
+        cold_directions=cold_directions,
+        rare_directions=line_aligned(2 * capacity, RARE_DIRECTION_DTYPE),
+        chains=line_aligned(capacity, CHAIN_DTYPE),
+        dues=line_aligned(capacity, DUE_DTYPE),
+        ages=line_aligned(capacity, AGE_DTYPE),
         slots=np.full(slots, -1, np.int32),
         due_ends=np.full((len(DUE_SECONDS), 2), -1, np.int32),
         due_hint=np.full(len(DUE_SECONDS), -1, np.int32),
         age_ends=np.full((3, 2), -1, np.int32),
         free=np.arange(capacity - 1, -1, -1, dtype=np.int32),
-        reminders=structured(np.zeros(reminders, REMINDER_DTYPE)),
-        tags=_zeros(reminders, np.dtype(np.uint16)),
+        free_seconds=line_aligned(capacity, places),
+        free_rare_flows=line_aligned(capacity, places),
+        free_rare_directions=line_aligned(2 * capacity, places),
+        reminders=line_aligned(reminders, REMINDER_DTYPE),
+        tags=line_aligned(reminders, np.dtype(np.uint16)),
+        stamps=line_aligned(reminders, np.dtype(np.int64)),
         sights=structured(np.zeros(4096, _SIGHT_DTYPE)),
+        hash_keys=_hash_keys(seed),
         registers=state,
         counters=np.zeros(len(COUNTERS), np.int64),
-        packets=structured(np.zeros(GROUP, PACKET_DTYPE)),
+        packets=line_aligned(GROUP, PACKET_DTYPE),
     )
 
 
-def _zeros(count: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin at a cache line, so that no entry lies across more lines than it must."""
-    memory = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
-    first = -memory.ctypes.data % CACHE_LINE
-    return memory[first : first + count * dtype.itemsize].view(dtype)
+def _hash_keys(seed: int) -> np.ndarray:
+    """(HASH_KEYS,) uint64 that nobody guesses who does not know the seed."""
+    digest = hashlib.shake_256(seed.to_bytes(16, "little", signed=True)).digest(8 * HASH_KEYS)
+    return np.frombuffer(digest, np.uint64).copy()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from capture.jit import kernel
+from capture.jit import helper
 
 
-@kernel
+@helper
 def begins_subflow(now_us, last_us):
     """1 when a packet begins a subflow; a flow's first packet has itself before it.
 
     The reference means a gap of over one second, but divides the time before and not the gap: each
     packet begins one, but those in the first two microseconds of 1970, where some captures start.
     """
+    if now_us > 2 and last_us <= now_us:  # as nearly always, and no division is needed
+        return 1
     return 1 if now_us - last_us / 1e6 > 1.0 else 0
 
 
-@kernel
+@helper
 def write_subflows(x, at, subflows, f, b):
     """Packets and bytes a subflow of both directions, whole numbers."""
     if subflows == 0:

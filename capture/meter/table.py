@@ -1,6 +1,6 @@
 """The flow table's lists: hash chains, due lists, age lists, reminders.  Pure kernels.
 
-A flow is always in exactly one due list and one age list, both doubly linked through its entry.
+A flow is always in exactly one due list and one age list, both doubly linked.
 Due lists are in order of (flow start, key), so each holds its flows in the order in which they
 are due; out of order packets are put where they belong.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from capture.jit import kernel
+from capture.jit import helper, inlined
 from capture.meter import registers as r
-from capture.meter.hashing import key_hash
+from capture.meter.hashing import key_hash, tuple_hash
 from capture.meter.state import DUE_SECONDS, REMINDER_WAYS
 from capture.meter.stats import INDEX
 
@@ -24,7 +24,7 @@ DUE_NS = np.array(_DUE_NS, np.int64)
 # --- keys -----------------------------------------------------------------------------------
 
 
-@kernel
+@helper
 def source_is_larger(p):
     """Whether the packet's source is the key's second end: ends are ordered by address and port."""
     if p.src_hi != p.dst_hi:
@@ -34,24 +34,31 @@ def source_is_larger(p):
     return p.src_port > p.dst_port
 
 
-@kernel
-def hash_packet(table, p, larger, key_vlan):
-    ports = np.uint64(p.src_port) << np.uint64(16) | np.uint64(p.dst_port)
-    rest = np.uint64(p.csv_protocol) << np.uint64(32) | np.uint64(p.interface) << np.uint64(16)
-    rest |= np.uint64(key_vlan + 1)
-    seed = table.registers[r.SEED]
+@inlined
+def complete_key(table, p, key_by_vlan):
+    """Set what follows from the rest of a packet: order of its ends, VLAN of its key, hashes."""
+    p.key_vlan = p.vlan if key_by_vlan else -1
+    larger = source_is_larger(p)
+    p.larger = larger
+    keys = table.hash_keys
+    rest = np.uint64(p.interface) << np.uint64(16) | np.uint64(np.uint16(p.key_vlan + 1))
+    protocol = np.uint64(p.csv_protocol)
     if larger:
         ports = np.uint64(p.dst_port) << np.uint64(16) | np.uint64(p.src_port)
-        return key_hash(seed, p.dst_hi, p.dst_lo, p.src_hi, p.src_lo, ports, rest)
-    return key_hash(seed, p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, ports, rest)
+        hashed = tuple_hash(keys, p.dst_hi, p.dst_lo, p.src_hi, p.src_lo, ports, protocol)
+    else:
+        ports = np.uint64(p.src_port) << np.uint64(16) | np.uint64(p.dst_port)
+        hashed = tuple_hash(keys, p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, ports, protocol)
+    p.tuple_hash = hashed
+    p.hash = key_hash(keys, hashed, rest)
 
 
-@kernel
-def same_key(k, p, larger, key_vlan):
+@helper
+def same_key(k, p):
     """Whether a flow or a reminder has the key of the packet."""
-    if k.csv_protocol != p.csv_protocol or k.interface != p.interface or k.key_vlan != key_vlan:
+    if k.csv_protocol != p.csv_protocol or k.interface != p.interface or k.key_vlan != p.key_vlan:
         return False
-    if larger:
+    if p.larger:
         return (
             k.a_lo == p.dst_lo
             and k.b_lo == p.src_lo
@@ -70,12 +77,12 @@ def same_key(k, p, larger, key_vlan):
     )
 
 
-@kernel
-def set_key(k, p, larger, key_vlan):
+@helper
+def set_key(k, p):
     k.csv_protocol = p.csv_protocol
     k.interface = p.interface
-    k.key_vlan = key_vlan
-    if larger:
+    k.key_vlan = p.key_vlan
+    if p.larger:
         k.a_hi, k.a_lo, k.a_port = p.dst_hi, p.dst_lo, p.dst_port
         k.b_hi, k.b_lo, k.b_port = p.src_hi, p.src_lo, p.src_port
     else:
@@ -83,11 +90,17 @@ def set_key(k, p, larger, key_vlan):
         k.b_hi, k.b_lo, k.b_port = p.dst_hi, p.dst_lo, p.dst_port
 
 
-@kernel
-def starts_before(x, y):
+@inlined
+def starts_before(table, first, second):
     """Order of (flow start, key) between two flows; no two flows are equal in it."""
-    if x.start_ns != y.start_ns:
-        return x.start_ns < y.start_ns
+    start, other_start = table.dues[first].start_ns, table.dues[second].start_ns
+    if start != other_start:
+        return start < other_start
+    return is_smaller_key(table.flows[first], table.flows[second])
+
+
+@helper
+def is_smaller_key(x, y):
     if x.a_hi != y.a_hi:
         return x.a_hi < y.a_hi
     if x.a_lo != y.a_lo:
@@ -110,101 +123,108 @@ def starts_before(x, y):
 # --- hash chains ----------------------------------------------------------------------------
 
 
-@kernel
-def find(table, hashed, p, larger, key_vlan):
+@inlined
+def slot_of(table, hashed):
+    return hashed & np.uint32(len(table.slots) - 1)
+
+
+@inlined
+def find(table, p):
     """The entry of the flow with the packet's key, or -1."""
-    at = table.slots[hashed & np.uint64(len(table.slots) - 1)]
+    at = table.slots[slot_of(table, p.hash)]
     while at >= 0:
-        flow = table.flows[at]
-        if flow.hash == hashed and same_key(flow, p, larger, key_vlan):
+        if same_key(table.flows[at], p):
             return at
-        at = table.links[at].hash_next
-    return -1
+        at = table.chains[at].next
+    return np.int32(-1)
 
 
-@kernel
+@inlined
 def chain(table, at, hashed):
-    slot = hashed & np.uint64(len(table.slots) - 1)
-    table.flows[at].hash = hashed
-    table.links[at].hash_next = table.slots[slot]
+    chains, slot = table.chains, slot_of(table, hashed)
+    head = table.slots[slot]
+    chains[at].hash = hashed
+    chains[at].previous = -1
+    chains[at].next = head
+    if head >= 0:
+        chains[head].previous = at
     table.slots[slot] = at
 
 
-@kernel
+@inlined
 def unchain(table, at):
-    slot = table.flows[at].hash & np.uint64(len(table.slots) - 1)
-    walk = table.slots[slot]
-    if walk == at:
-        table.slots[slot] = table.links[at].hash_next
-        return
-    while table.links[walk].hash_next != at:
-        walk = table.links[walk].hash_next
-    table.links[walk].hash_next = table.links[at].hash_next
+    chains = table.chains
+    before, after = chains[at].previous, chains[at].next
+    if before < 0:
+        table.slots[slot_of(table, chains[at].hash)] = after
+    else:
+        chains[before].next = after
+    if after >= 0:
+        chains[after].previous = before
 
 
 # --- due lists ------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def due_insert(table, at, which):
     """Put a flow into due list `which`, in order; nearly always that is its end."""
-    flows, links = table.flows, table.links
-    flow = flows[at]
-    flow.due_class = which
+    dues = table.dues
+    table.flows[at].due_class = which
     after = table.due_ends[which, 1]
-    if after >= 0 and starts_before(flow, flows[after]):
+    if after >= 0 and starts_before(table, at, after):
         hint = table.due_hint[which]
-        if hint >= 0 and starts_before(flow, flows[hint]):
+        if hint >= 0 and starts_before(table, at, hint):
             after = hint
-        while after >= 0 and starts_before(flow, flows[after]):
-            after = links[after].due_previous
+        while after >= 0 and starts_before(table, at, after):
+            after = dues[after].previous
         table.due_hint[which] = at
-    before = table.due_ends[which, 0] if after < 0 else links[after].due_next
-    links[at].due_previous = after
-    links[at].due_next = before
+    before = table.due_ends[which, 0] if after < 0 else dues[after].next
+    dues[at].previous = after
+    dues[at].next = before
     if after < 0:
         table.due_ends[which, 0] = at
     else:
-        links[after].due_next = at
+        dues[after].next = at
     if before < 0:
         table.due_ends[which, 1] = at
     else:
-        links[before].due_previous = at
-    due = flow.start_ns + DUE_NS[which]
+        dues[before].previous = at
+    due = dues[at].start_ns + DUE_NS[which]
     if due < table.registers[r.NEXT_DUE] and which < table.registers[r.DUE_CLASSES]:
         table.registers[r.NEXT_DUE] = due
 
 
-@kernel
+@inlined
 def due_remove(table, at):
-    links = table.links
+    dues = table.dues
     which = table.flows[at].due_class
-    before, after = links[at].due_previous, links[at].due_next
+    before, after = dues[at].previous, dues[at].next
     if before < 0:
         table.due_ends[which, 0] = after
     else:
-        links[before].due_next = after
+        dues[before].next = after
     if after < 0:
         table.due_ends[which, 1] = before
     else:
-        links[after].due_previous = before
+        dues[after].previous = before
     if table.due_hint[which] == at:
         table.due_hint[which] = before
 
 
-@kernel
+@inlined
 def first_due(table):
     """The flow that is due first by (due time, flow start, key), or -1; sets NEXT_DUE."""
-    best = -1
+    best = np.int32(-1)
     best_due = r.FAR
     for which in range(table.registers[r.DUE_CLASSES]):
         at = table.due_ends[which, 0]
         if at < 0:
             continue
-        due = table.flows[at].start_ns + DUE_NS[which]
+        due = table.dues[at].start_ns + DUE_NS[which]
         if best < 0 or due < best_due:
             best, best_due = at, due
-        elif due == best_due and starts_before(table.flows[at], table.flows[best]):
+        elif due == best_due and starts_before(table, at, best):
             best = at
     table.registers[r.NEXT_DUE] = best_due
     return best
@@ -213,81 +233,100 @@ def first_due(table):
 # --- age lists ------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def age_append(table, at, which):
+    ages = table.ages
     tail = table.age_ends[which, 1]
-    link = table.links[at]
     table.flows[at].age_class = which
-    link.age_previous = tail
-    link.age_next = -1
+    ages[at].previous = tail
+    ages[at].next = -1
     if tail < 0:
         table.age_ends[which, 0] = at
     else:
-        table.links[tail].age_next = at
+        ages[tail].next = at
     table.age_ends[which, 1] = at
 
 
-@kernel
+@inlined
 def age_remove(table, at):
-    link = table.links[at]
+    ages = table.ages
     which = table.flows[at].age_class
-    before, after = link.age_previous, link.age_next
+    before, after = ages[at].previous, ages[at].next
     if before < 0:
         table.age_ends[which, 0] = after
     else:
-        table.links[before].age_next = after
+        ages[before].next = after
     if after < 0:
         table.age_ends[which, 1] = before
     else:
-        table.links[after].age_previous = before
+        ages[after].previous = before
 
 
-@kernel
+@inlined
 def overdue(table):
     """The flow longest past its expiry, or -1: there is one only where the clock does not sweep."""
     at = table.due_ends[_EXPIRY, 0]
-    if at >= 0 and table.flows[at].start_ns + DUE_NS[_EXPIRY] <= table.registers[r.CLOCK]:
+    if at >= 0 and table.dues[at].start_ns + DUE_NS[_EXPIRY] <= table.registers[r.CLOCK]:
         return at
-    return -1
+    return np.int32(-1)
 
 
-@kernel
+@inlined
 def oldest(table):
     """The flow to evict: one-packet flows first, then READY ones, then the one idle longest."""
     for which in range(3):
         if table.age_ends[which, 0] >= 0:
             return table.age_ends[which, 0]
-    return -1
+    return np.int32(-1)
+
+
+# --- pools ----------------------------------------------------------------------------------
+
+
+@inlined
+def take(free, registers, pool):
+    """An entry of a pool: one that was given back, else the first that never was in use."""
+    if registers[pool] > 0:
+        registers[pool] -= 1
+        return np.int64(free[registers[pool]])
+    registers[pool + 1] += 1
+    return registers[pool + 1] - 1
+
+
+@inlined
+def give_back(free, registers, pool, at):
+    free[registers[pool]] = at
+    registers[pool] += 1
 
 
 # --- reminders ------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def bucket_of(table, hashed):
     """First place of the bucket of reminders for a key's hash, and how many places it has."""
     ways = min(REMINDER_WAYS, len(table.reminders))
-    return np.int64(hashed & np.uint64(len(table.reminders) // ways - 1)) * ways, ways
+    return np.int64(hashed & np.uint32(len(table.reminders) // ways - 1)) * ways, ways
 
 
-@kernel
+@helper
 def tag_of(hashed):
     """Never 0.  A flood asks for reminders that are not there: by tags it reads one cache line."""
-    return np.uint16((hashed >> np.uint64(48)) | np.uint64(1))
+    return np.uint16((hashed >> np.uint32(16)) | np.uint32(1))
 
 
-@kernel
-def reminder_of(table, hashed, p, larger, key_vlan):
+@inlined
+def reminder_of(table, p):
     """The place of the reminder with the packet's key, or -1."""
-    bucket, ways = bucket_of(table, hashed)
-    tag = tag_of(hashed)
+    bucket, ways = bucket_of(table, p.hash)
+    tag = tag_of(p.hash)
     for at in range(bucket, bucket + ways):
-        if table.tags[at] == tag and same_key(table.reminders[at], p, larger, key_vlan):
+        if table.tags[at] == tag and same_key(table.reminders[at], p):
             return at
     return -1
 
 
-@kernel
+@helper
 def remembers(reminder, flow):
     """Whether a reminder in use is that of the flow's key."""
     return (
@@ -303,31 +342,32 @@ def remembers(reminder, flow):
     )
 
 
-@kernel
-def remember(table, flow, ready, carried_us):
-    """Keep what the next piece of this key must know; the bucket's oldest reminder makes room."""
-    bucket, ways = bucket_of(table, flow.hash)
-    chosen = bucket
-    for at in range(bucket, bucket + ways):
-        entry = table.reminders[at]
-        if table.tags[at] == 0 or remembers(entry, flow):
-            chosen = at
+@inlined
+def remember(table, at, ready, carried_us):
+    """Keep what the next piece of a flow's key must know; the bucket's oldest reminder makes room."""
+    flow, hashed = table.flows[at], table.chains[at].hash
+    bucket, ways = bucket_of(table, hashed)
+    tag = tag_of(hashed)
+    chosen, replaced = bucket, True
+    for place in range(bucket, bucket + ways):
+        if table.tags[place] == 0 or (table.tags[place] == tag and remembers(table.reminders[place], flow)):
+            chosen, replaced = place, False
             break
-        if entry.stamp < table.reminders[chosen].stamp:
-            chosen = at
-    entry = table.reminders[chosen]
-    if table.tags[chosen] != 0 and not remembers(entry, flow):
+        if table.stamps[place] < table.stamps[chosen]:
+            chosen = place
+    if replaced:
         table.counters[_REPLACED] += 1
     table.registers[r.STAMP] += 1
-    table.tags[chosen] = tag_of(flow.hash)
-    entry.stamp = table.registers[r.STAMP]
+    table.tags[chosen] = tag
+    table.stamps[chosen] = table.registers[r.STAMP]
+    entry = table.reminders[chosen]
     entry.a_hi, entry.a_lo, entry.a_port = flow.a_hi, flow.a_lo, flow.a_port
     entry.b_hi, entry.b_lo, entry.b_port = flow.b_hi, flow.b_lo, flow.b_port
     entry.csv_protocol = flow.csv_protocol
     entry.interface = flow.interface
     entry.key_vlan = flow.key_vlan
     entry.source_is_b = flow.source_is_b
-    entry.key_is_b = flow.key_is_b
+    entry.key_is_b = table.cold_flows[at].key_is_b
     entry.ready = ready
     entry.last_ns = flow.last_ns
     entry.carried_us = carried_us

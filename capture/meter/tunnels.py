@@ -10,7 +10,7 @@ Sources: RFC 2003 and 4213 (IP in IP), RFC 2784 and 2890 (GRE), RFC 2637 (GRE of
 
 from __future__ import annotations
 
-from capture.jit import kernel
+from capture.jit import helper
 from capture.meter.decode import (
     ARP,
     MALFORMED,
@@ -42,7 +42,7 @@ _INNER_NOT_IP, _INNER_TRUNCATED = INDEX["inner_not_ip"], INDEX["inner_truncated"
 _INNER_MALFORMED = INDEX["inner_malformed"]
 
 
-@kernel
+@helper
 def gre_payload(buffer, at, readable):
     """What a GRE header at `at` carries -> (offset, link type)."""
     if readable - at < 4:
@@ -75,7 +75,7 @@ def gre_payload(buffer, at, readable):
     return at, NOT_READ
 
 
-@kernel
+@helper
 def tunnel_in(buffer, start, captured_end, wire_end, link_type, packet):
     """The tunnel that a frame is -> (offset of what is inside, its end, its link type).
 
@@ -116,7 +116,7 @@ def tunnel_in(buffer, start, captured_end, wire_end, link_type, packet):
     return at, end, NO_TUNNEL
 
 
-@kernel
+@helper
 def innermost(buffer, at, captured_end, end, link_type, packet, limit):
     """Go inwards by at most `limit` tunnels -> (tunnels, offset, end, link type, what stopped it).
 
@@ -130,7 +130,7 @@ def innermost(buffer, at, captured_end, end, link_type, packet, limit):
         depth, at, end, link_type = depth + 1, inner_at, inner_end, inside
 
 
-@kernel
+@helper
 def decode_inside(buffer, start, captured, wire, link_type, count_cut, packet, counters):
     """`decode`, of the innermost packet that can be metered; frame bytes are those of the frame."""
     captured_end = start + captured
