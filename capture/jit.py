@@ -109,11 +109,13 @@ def _prefetch(typingctx: Any, array: Any, at: Any) -> Any:
     return types.void(array, at), generate
 
 
-@inlined
-def prefetch(array: Any, at: Any) -> None:
-    """Ask for `array[at]`, all its cache lines, ahead of its use.  Nothing depends on it."""
-    if _COMPILED:
-        _prefetch(array, at)
+def _no_prefetch(array: Any, at: Any) -> None:
+    pass
+
+
+#: prefetch(array, at): ask for `array[at]`, all its cache lines, ahead of its use.  Nothing depends on
+#: it; `at` is not checked and never negative.
+prefetch = _prefetch if _COMPILED else _no_prefetch
 
 
 def kernel_folder() -> Path:

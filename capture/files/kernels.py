@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from capture.jit import kernel
+from capture.jit import helper, kernel
+from capture.loads import u16, u16_little, u32, u32_little
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -79,16 +80,14 @@ INTERFACE_DTYPE = np.dtype(
 )
 
 
-@kernel
+@helper
 def _u16(buffer: Bytes, at: int, big_endian: bool) -> Any:
-    first, second = np.int64(buffer[at]), np.int64(buffer[at + 1])
-    return first << 8 | second if big_endian else second << 8 | first
+    return u16(buffer, at) if big_endian else u16_little(buffer, at)
 
 
-@kernel
+@helper
 def _u32(buffer: Bytes, at: int, big_endian: bool) -> Any:
-    first, second = _u16(buffer, at, big_endian), _u16(buffer, at + 2, big_endian)
-    return first << 16 | second if big_endian else second << 16 | first
+    return u32(buffer, at) if big_endian else u32_little(buffer, at)
 
 
 @kernel

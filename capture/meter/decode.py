@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from capture.jit import helper
+from capture.loads import u8, u16, u32, u64
 from capture.meter.stats import INDEX
 
 OK, ARP, NOT_IP, TRUNCATED, MALFORMED = 0, 1, 2, 3, 4
@@ -23,28 +24,6 @@ _FRAGMENTS = INDEX["fragments"]
 _VLAN = INDEX["vlan_tagged"]
 _CUT = INDEX["cut_by_snaplen"]
 _SEGMENTED = INDEX["segmented_later"]
-
-
-@helper
-def u8(buffer, at):
-    """A byte as a signed integer, so that arithmetic on it neither wraps nor turns to floats.
-
-    Indices are unsigned: for signed ones numba looks at each whether it counts from the end.
-    """
-    return np.int64(buffer[np.uint64(at)])
-
-
-@helper
-def u16(buffer, at):
-    return u8(buffer, at) << 8 | u8(buffer, at + 1)
-
-
-@helper
-def u64(buffer, at):
-    value = np.uint64(0)
-    for i in range(8):
-        value = (value << np.uint64(8)) | np.uint64(buffer[np.uint64(at + i)])
-    return value
 
 
 @helper
@@ -173,8 +152,8 @@ def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters
         protocol = u8(buffer, at + 9)
         packet.src_hi = 0
         packet.dst_hi = 0
-        packet.src_lo = MAPPED | np.uint64((u16(buffer, at + 12) << 16) | u16(buffer, at + 14))
-        packet.dst_lo = MAPPED | np.uint64((u16(buffer, at + 16) << 16) | u16(buffer, at + 18))
+        packet.src_lo = MAPPED | np.uint64(u32(buffer, at + 12))
+        packet.dst_lo = MAPPED | np.uint64(u32(buffer, at + 16))
         transport = at + header
     else:
         if captured_end - at < 40:

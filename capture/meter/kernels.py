@@ -58,7 +58,7 @@ _FINAL, _SNAPSHOT, _EVICTED = np.uint8(Kind.FINAL), np.uint8(Kind.SNAPSHOT), np.
 _NONE, _READY, _TIMEOUT = np.uint8(Close.NONE), np.uint8(Close.READY), np.uint8(Close.TIMEOUT)
 _EXPIRED, _REOPENED, _ICMP = np.uint8(Close.EXPIRED), np.uint8(Close.REOPENED), np.uint8(Close.ICMP)
 _TABLE_FULL, _END = np.uint8(Close.EVICTED), np.uint8(Close.END)
-_FIRST_DUE = np.int64(0)
+_ZERO = np.int64(0)
 
 _SEEN, _METERED = INDEX["packets_seen"], INDEX["packets_metered"]
 _REASON_0 = INDEX["arp"] - 1  # decode's codes follow OK = 0 in the order of the counters
@@ -86,7 +86,6 @@ class Options(NamedTuple):
 
     key_vlan: bool
     count_cut: bool
-    decapsulate: bool
     snapshots: bool
 
 
@@ -206,7 +205,7 @@ def new_flow(table, p, rows, n):
     cold.second_sight = second_sight(table, p)
     table.dues[at].start_ns = p.time_ns
     chain(table, at, p.hash)
-    due_insert(table, at, _FIRST_DUE)
+    due_insert(table, at, _ZERO)
     age_append(table, at, SINGLE)
     table.counters[_CREATED] += 1
     return n
@@ -287,13 +286,14 @@ def count_protocol(counters, protocol):
 
 
 @kernel
-def process(table, batch, first, options, rows):
+def process(table, batch, first, options, inside, rows):
     """Meter the packets of a Batch from `first` on -> (next packet, records written).
 
+    `inside` is True to enter tunnels, and None not to, which leaves them out when it is compiled.
     `rows` (room,) ROW_DTYPE takes the records of one call.
     """
     limit = len(rows)
-    n = 0
+    n = _ZERO
     counters = table.counters
     for i in range(first, len(batch.offset)):
         if n + ROOM > limit:
@@ -304,7 +304,7 @@ def process(table, batch, first, options, rows):
             if not done:
                 return i, n
         if i % GROUP == 0:  # one call may stop within a group: the next then finds it decoded
-            look_ahead(table, batch, i, options)
+            look_ahead(table, batch, i, options, inside)
         p = table.packets[i % GROUP]
         counters[_SEEN] += 1
         table.registers[r.CLOCK] = max(table.registers[r.CLOCK], time_ns)
@@ -320,7 +320,7 @@ def process(table, batch, first, options, rows):
 @kernel
 def advance(table, now_ns, snapshots, rows):
     """Move the clock without a packet -> (records written, 1 when all that is due was)."""
-    n, done = write_due(table, now_ns, snapshots, rows, 0, len(rows))
+    n, done = write_due(table, now_ns, snapshots, rows, _ZERO, len(rows))
     if done:
         table.registers[r.CLOCK] = max(table.registers[r.CLOCK], now_ns)
     return n, done
@@ -330,7 +330,7 @@ def advance(table, now_ns, snapshots, rows):
 def write_remaining(table, order, first, rows):
     """The end of the capture: write the flows of `order` from `first` on -> (next, records)."""
     limit = len(rows)
-    n = 0
+    n = _ZERO
     for i in range(first, len(order)):
         if n >= limit:
             return i, n

@@ -8,6 +8,8 @@ kernels; nothing depends on what is found here, a flow is looked up when its pac
 
 from __future__ import annotations
 
+import numpy as np
+
 from capture.jit import inlined, prefetch
 from capture.meter import registers as r
 from capture.meter.decode import OK, decode
@@ -19,7 +21,7 @@ _FLAGS = 47  # where a TCP segment's flags are in an Ethernet frame: in its firs
 
 
 @inlined
-def look_ahead(table, batch, first, options):
+def look_ahead(table, batch, first, options, inside):
     """Decode the group of packets from `first` on, and ask for what metering them will touch."""
     packets, slots, flows, ages = table.packets, table.slots, table.flows, table.ages
     count = min(GROUP, len(batch.offset) - first)
@@ -27,8 +29,18 @@ def look_ahead(table, batch, first, options):
         prefetch(batch.buffer, batch.offset[i])
         prefetch(batch.buffer, batch.offset[i] + _FLAGS)
     for j in range(count):
-        p = packets[j]
-        decode_packet(table, batch, first + j, options, p)
+        p, i = packets[j], first + j
+        p.time_ns = batch.timestamp_ns[i]
+        p.time_us = batch.timestamp_ns[i] // 1000
+        p.interface = batch.interface[i]
+        p.vlan = batch.vlan[i]
+        captured, wire = np.int64(batch.captured_length[i]), np.int64(batch.wire_length[i])
+        link = np.int64(batch.link_type[i])
+        start, count_cut = batch.offset[i], options.count_cut
+        if inside is None:
+            p.code = decode(batch.buffer, start, captured, wire, link, count_cut, p, table.counters)
+        else:
+            p.code = decode_inside(batch.buffer, start, captured, wire, link, count_cut, p, table.counters)
         if p.code == OK:
             complete_key(table, p, options.key_vlan)
             prefetch(slots, slot_of(table, p.hash))
@@ -55,22 +67,6 @@ def look_ahead(table, batch, first, options):
             prefetch(ages, max(0, ages[at].next))
     if table.registers[r.FREE] < count:
         look_at_victims(table, count)
-
-
-@inlined
-def decode_packet(table, batch, i, options, p):
-    p.time_ns = batch.timestamp_ns[i]
-    p.time_us = batch.timestamp_ns[i] // 1000
-    p.interface = batch.interface[i]
-    p.vlan = batch.vlan[i]
-    start, captured, wire = batch.offset[i], int(batch.captured_length[i]), int(batch.wire_length[i])
-    link = int(batch.link_type[i])
-    if options.decapsulate:
-        p.code = decode_inside(
-            batch.buffer, start, captured, wire, link, options.count_cut, p, table.counters
-        )
-    else:
-        p.code = decode(batch.buffer, start, captured, wire, link, options.count_cut, p, table.counters)
 
 
 @inlined

@@ -101,7 +101,7 @@ def write_direction_lengths(x, at, d):
 @helper
 def np_int(value):
     """A counter as int64, so that arithmetic with it stays signed."""
-    return int(value)
+    return np.int64(value)
 
 
 @helper

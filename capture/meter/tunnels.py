@@ -11,6 +11,7 @@ Sources: RFC 2003 and 4213 (IP in IP), RFC 2784 and 2890 (GRE), RFC 2637 (GRE of
 from __future__ import annotations
 
 from capture.jit import helper
+from capture.loads import u8, u16
 from capture.meter.decode import (
     ARP,
     MALFORMED,
@@ -20,8 +21,6 @@ from capture.meter.decode import (
     decode,
     ipv6_transport,
     network_layer,
-    u8,
-    u16,
 )
 from capture.meter.stats import INDEX
 
@@ -140,7 +139,7 @@ def decode_inside(buffer, start, captured, wire, link_type, count_cut, packet, c
     while True:
         packet.vlan = vlan
         depth, at, end, inner_link, stopped = innermost(
-            buffer, start, captured_end, frame_end, int(link_type), packet, limit
+            buffer, start, captured_end, frame_end, link_type, packet, limit
         )
         if limit == MAX_DEPTH:
             if stopped == NOT_READ:
