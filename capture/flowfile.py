@@ -12,6 +12,7 @@ when the work ends early by an exception: the rows written until then are in it.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +23,7 @@ from typing import IO, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from capture.columns import COLUMNS, CSV_HEADER, FLOW_DTYPE, Kind, feature_matrix
+from capture.columns import COLUMNS, CSV_HEADER, FLOW_DTYPE, WHOLE_RECORD, Kind, feature_matrix
 from capture.errors import FlowFileError
 from capture.parquet import ParquetRows, pyarrow
 from capture.records import records_parquet
@@ -40,6 +41,9 @@ COMMUNITY_ID = "Community ID"
 
 #: Rows of CSV made at a time: some 8 MB of room.
 _CSV_ROWS = 4_096
+
+#: Records whose features are turned into columns at a time.
+_TURNED_ROWS = 256
 
 CommunityId = Callable[[np.ndarray], list[str]]
 
@@ -108,7 +112,7 @@ class FlowWriter:
         if self._file is None or self._format is None:
             raise ValueError(f"{self._path}: is closed")
         if not self._records:
-            records = records[records["kind"] != Kind.SNAPSHOT]
+            records = records.view(WHOLE_RECORD)[records["kind"] != Kind.SNAPSHOT].view(FLOW_DTYPE)
         if not len(records):
             return
         try:
@@ -162,35 +166,44 @@ class FlowWriter:
         return self._unwritable(error)
 
 
-def address_texts(addresses: npt.NDArray[np.uint8]) -> list[str]:
-    """(n, 16) addresses as text: IPv4 dotted where mapped, IPv6 by RFC 5952."""
+def address_column(addresses: npt.NDArray[np.uint8]) -> Any:
+    """(n, 16) addresses as a column of text: IPv4 dotted where mapped, IPv6 by RFC 5952."""
+    pa = pyarrow()
     out = np.empty(ADDRESS_LENGTH * len(addresses), np.uint8)
     ends = np.empty(len(addresses), np.int64)
     put_addresses(out, ends, np.ascontiguousarray(addresses))
-    if not len(ends):
-        return []
-    text = out[: ends[-1]].tobytes().decode("ascii")
-    places = ends.tolist()
-    return [text[start:end] for start, end in zip([0, *places], places)]
+    places = np.concatenate([[0], ends]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(addresses), pa.py_buffer(places), pa.py_buffer(out))
 
 
-def _identity_texts(records: np.ndarray) -> tuple[list[str], list[str], list[str]]:
-    """(Flow ID, Src IP, Dst IP) of records."""
-    sources, destinations = address_texts(records["src"]), address_texts(records["dst"])
-    flow_ids = [
-        f"{destination}-{source}-{destination_port}-{source_port}-{protocol}"
-        if turned
-        else f"{source}-{destination}-{source_port}-{destination_port}-{protocol}"
-        for source, destination, source_port, destination_port, protocol, turned in zip(
-            sources,
-            destinations,
-            records["src_port"].tolist(),
-            records["dst_port"].tolist(),
-            records["csv_protocol"].tolist(),
-            records["key_reversed"].tolist(),
-        )
-    ]
-    return flow_ids, sources, destinations
+def _identity_columns(records: np.ndarray) -> tuple[Any, Any, Any]:
+    """(Flow ID, Src IP, Dst IP) of records, as columns of text."""
+    pa = pyarrow()
+    compute = importlib.import_module("pyarrow.compute")
+    source, destination = address_column(records["src"]), address_column(records["dst"])
+    source_port, destination_port, protocol = (
+        pa.array(np.ascontiguousarray(records[name])).cast(pa.string())
+        for name in ("src_port", "dst_port", "csv_protocol")
+    )
+    turned = pa.array(records["key_reversed"] != 0)
+    flow_id = compute.binary_join_element_wise(
+        compute.if_else(turned, destination, source),
+        compute.if_else(turned, source, destination),
+        compute.if_else(turned, destination_port, source_port),
+        compute.if_else(turned, source_port, destination_port),
+        protocol,
+        "-",
+    )
+    return flow_id, source, destination
+
+
+def _features_by_column(records: np.ndarray) -> npt.NDArray[np.float64]:
+    """(81, n): each column contiguous, turned over in pieces that a cache holds."""
+    values = feature_matrix(records)
+    turned = np.empty(values.shape[::-1])
+    for start in range(0, len(values), _TURNED_ROWS):
+        turned[:, start : start + _TURNED_ROWS] = values[start : start + _TURNED_ROWS].T
+    return turned
 
 
 class _FlowsCsv:
@@ -242,7 +255,7 @@ def _flows_parquet(file: IO[bytes], community_id: CommunityId | None) -> Parquet
     schema = pa.schema(list(zip(names, kinds)))
 
     def table_of(records: np.ndarray) -> Any:
-        flow_ids, sources, destinations = _identity_texts(records)
+        flow_ids, sources, destinations = _identity_columns(records)
         columns: list[Any] = [
             flow_ids,
             sources,
@@ -252,15 +265,17 @@ def _flows_parquet(file: IO[bytes], community_id: CommunityId | None) -> Parquet
             records["csv_protocol"].astype(np.int32),
             (records["start_ns"] // 1000).astype("datetime64[us]"),
         ]
-        for column in COLUMNS:
-            values = np.ascontiguousarray(records[column.field])
+        for column, values in zip(COLUMNS, _features_by_column(records), strict=True):
             if column.integer:
                 finite = np.isfinite(values)
-                whole = np.rint(np.where(finite, values, 0)).astype(np.int64)
-                columns.append(pa.array(whole, mask=~finite))
+                if finite.all():
+                    columns.append(np.rint(values).astype(np.int64))
+                else:
+                    whole = np.rint(np.where(finite, values, 0)).astype(np.int64)
+                    columns.append(pa.array(whole, mask=~finite))
             else:
                 columns.append(values)
-        columns.append([LABEL] * len(records))
+        columns.append(pa.repeat(LABEL, len(records)))
         if community_id:
             columns.append(community_id(records))
         return pa.table([pa.array(column, kind) for column, kind in zip(columns, kinds)], schema=schema)

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from capture.columns import FLOW_DTYPE, WHOLE_RECORD
 from capture.errors import ExtraMissing
 
 INSTALL_PARQUET = "pip install 'ids-daemon[parquet]'"
@@ -27,7 +28,7 @@ class ParquetRows:
 
     def write(self, records: np.ndarray) -> None:
         for start in range(0, len(records), _ROW_GROUP):
-            piece = records[start : start + _ROW_GROUP].copy()
+            piece = records[start : start + _ROW_GROUP].view(WHOLE_RECORD).copy()
             self._waiting.append(piece)
             self._rows += len(piece)
             if self._rows >= _ROW_GROUP:
@@ -43,7 +44,7 @@ class ParquetRows:
         self._writer.is_open = False
 
     def _flush(self) -> None:
-        records = np.concatenate(self._waiting)
+        records = np.concatenate(self._waiting).view(FLOW_DTYPE)
         self._waiting, self._rows = [], 0
         self._writer.write_table(self._table_of(records))
 

@@ -254,7 +254,7 @@ def rare_flow_of(table, at):
     cold = table.cold_flows[at]
     if cold.rare < 0:
         cold.rare = take(table.free_rare_flows, table.registers, r.RARE_FLOWS)
-        table.rare_flows[cold.rare].has_periods = False
+        table.rare_flows[cold.rare].idle_count = 0
     return table.rare_flows[cold.rare]
 
 
@@ -278,7 +278,7 @@ def clear_bulks(rare):
 @helper
 def end_period(rare, start, last, now):
     """A gap that ends an active period: `last` is the time of the packet before it."""
-    if not rare.has_periods:
+    if rare.idle_count == 0:
         begin_periods(rare, start)
     gap = now - last
     period = last - rare.active_start_us
@@ -302,14 +302,12 @@ def end_period(rare, start, last, now):
 
 @helper
 def begin_periods(rare, start):
-    rare.has_periods = True
     rare.active_start_us = start
     rare.active_count = 0
     rare.active_sum = 0
     rare.active_squared = 0.0
     rare.active_max = 0
     rare.active_min = 0
-    rare.idle_count = 0
     rare.idle_sum = 0
     rare.idle_squared = 0.0
     rare.idle_max = 0

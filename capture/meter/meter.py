@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from capture.columns import FLOW_DTYPE, ROW_DTYPE
+from capture.columns import FLOW_DTYPE, ROW_DTYPE, WHOLE_RECORD
 from capture.jit import structured
 from capture.meter import kernels
 from capture.meter import registers as r
@@ -109,5 +109,5 @@ class FlowMeter:
             yield self._taken(written)
 
     def _taken(self, count: int) -> np.ndarray:
-        """A copy of the first records, as bytes: numpy copies structured records field by field."""
-        return self._out[:count].view(np.uint8).copy().view(FLOW_DTYPE)
+        """A copy of the first records."""
+        return self._out[:count].view(WHOLE_RECORD).copy().view(FLOW_DTYPE)

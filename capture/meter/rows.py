@@ -248,7 +248,7 @@ def write_single_features(x, flow, cold, f, f_cold, b, b_cold):
 @helper
 def write_periods(x, at, cold, rare):
     """Mean, std, max, min of the active periods, then of the idle ones."""
-    if cold.rare < 0 or not rare.has_periods:
+    if cold.rare < 0 or rare.idle_count == 0:
         for i in range(8):
             x[at + i] = 0.0
         return

@@ -112,7 +112,6 @@ COLD_FLOW_DTYPE = np.dtype(
 #: The pauses of a flow that has had one, and what comes between them.  Times in microseconds.
 RARE_FLOW_DTYPE = np.dtype(
     [
-        ("has_periods", np.int64),
         ("iat_squared_float", np.float64),  # takes over where the integer would overflow
         ("active_start_us", np.int64),
         ("active_count", np.int64),
@@ -120,7 +119,7 @@ RARE_FLOW_DTYPE = np.dtype(
         ("active_squared", np.float64),
         ("active_max", np.int64),
         ("active_min", np.int64),
-        ("idle_count", np.int64),
+        ("idle_count", np.int64),  # 0: no pause yet, and the rest is not valid
         ("idle_sum", np.int64),
         ("idle_squared", np.float64),
         ("idle_max", np.int64),

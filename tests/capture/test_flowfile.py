@@ -14,7 +14,7 @@ import pytest
 
 from capture.columns import COLUMNS, CSV_HEADER, FEATURES, FLOW_DTYPE, Close, Kind, feature_matrix
 from capture.errors import ExtraMissing, FlowFileError
-from capture.flowfile import FlowWriter, address_texts
+from capture.flowfile import FlowWriter, address_column
 from capture.records import read_records
 from tests.packets import START_NS
 
@@ -143,7 +143,7 @@ def test_counts_have_no_fraction_and_real_numbers_always_one(tmp_path):
     ],
 )
 def test_addresses_are_dotted_or_rfc_5952(packed, text):
-    assert address_texts(np.frombuffer(packed, np.uint8).reshape(1, 16)) == [text]
+    assert address_column(np.frombuffer(packed, np.uint8).reshape(1, 16)).to_pylist() == [text]
 
 
 @pytest.mark.parametrize(

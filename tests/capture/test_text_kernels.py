@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from capture.flowfile import address_texts
+from capture.flowfile import address_column
 from capture.text_kernels import NUMBER_LENGTH, put_count, put_real, put_time
 
 OUT = np.zeros(64, np.uint8)
@@ -84,14 +84,14 @@ def test_addresses_are_written_as_ipaddress_writes_them(address):
     packed = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
     if address.version == 6 and address.ipv4_mapped:
         address = address.ipv4_mapped
-    assert address_texts(np.frombuffer(packed, np.uint8).reshape(1, 16)) == [str(address)]
+    assert address_column(np.frombuffer(packed, np.uint8).reshape(1, 16)).to_pylist() == [str(address)]
 
 
 def test_addresses_of_many_rows_stay_apart():
     rows = np.zeros((3, 16), np.uint8)
     rows[:, 15] = (1, 2, 3)
-    assert address_texts(rows) == ["::1", "::2", "::3"]
-    assert address_texts(rows[:0]) == []
+    assert address_column(rows).to_pylist() == ["::1", "::2", "::3"]
+    assert address_column(rows[:0]).to_pylist() == []
 
 
 @settings(max_examples=500, deadline=None)
