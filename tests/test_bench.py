@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import meter
+from tests.bench.traffic import write_many_flows
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,10 +23,36 @@ def test_the_meter_is_measured_beside_what_is_installed(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if "ids-daemon's meter" in line]
-    assert [row.split("│")[1].strip() for row in rows] == ["mixed", "SYN flood"]
-    assert all(row.split("│")[3].strip() == "2,000" for row in rows)
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:]] for line in done.stdout.splitlines() if "│" in line
+    ]
+    ours = [row for row in rows if row[1] == "ids-daemon's meter"]
+    assert [row[0] for row in ours] == ["mixed", "SYN flood", "666 live flows"]
+    assert all(row[2] == "2,000" for row in ours)
     # Every peer is measured or said to be left out.
     for peer in ("cicflowmeter", "tcpdump", "argus", "NFStream"):
         assert peer in done.stdout
-    assert "131,072 flows: 2,000 records" in done.stdout
+    for line in ("Warm start", "flows -o F.csv", "flows -o F.parquet"):
+        assert line in done.stdout
+
+
+def test_a_capture_with_blanks_in_its_name_is_given_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    meter.OUT.mkdir(parents=True)
+    named = tmp_path / "a b.pcap"
+    write_many_flows(named, 12, 4)
+    given = meter.without_blanks(named)
+    assert " " not in str(given) and given.read_bytes() == named.read_bytes()
+    assert meter.without_blanks(meter.OUT / "c.pcap") == meter.OUT / "c.pcap"
+
+
+def test_a_slice_has_the_first_packets_of_a_classic_capture(tmp_path: Path) -> None:
+    whole, piece = tmp_path / "whole.pcap", tmp_path / "piece.pcap"
+    write_many_flows(whole, 12, 4)
+    assert meter.copy_packets(whole, piece, 5)
+    assert (meter.count_packets(whole), meter.count_packets(piece)) == (12, 5)
+    assert whole.read_bytes().startswith(piece.read_bytes())
+    whole.write_bytes(b"\x0a\x0d\x0d\x0a" + bytes(60))
+    assert not meter.copy_packets(whole, piece, 5)

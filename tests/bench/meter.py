@@ -1,20 +1,25 @@
 """Packets a CPU second from a capture file to flow records, beside other tools in the same run.
 
-    ./dev bench meter [--packets N] [--capture FILE] [--rounds N]
+    ./dev bench meter [--packets N] [--long N] [--capture FILE] [--rounds N]
 
-Makes its captures (mixed traffic, a SYN flood) under out/bench-meter, or takes FILE instead of
-the mixed one.  Every figure is CPU time of a process of its own, the best of some rounds in which
-all tools take turns; starting is taken off by a run over a few packets.  Ratios are to tcpdump
-merely copying the capture.  Peers that are not installed are named with the line that does it.
+Makes its captures (tests/bench/traffic.py) under out/bench-meter, or takes FILE instead of the
+mixed one.  A figure is the CPU time, user and system, of reading and metering, the least of some
+rounds in which all tools take turns.  Programs in Python say themselves what they spent once they
+were loaded; of tcpdump and argus, which start in milliseconds, the whole process counts.  Ratios are
+to tcpdump merely copying the capture.  Peers that are not installed are named with the line that
+does it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +28,28 @@ from rich.console import Console
 from rich.table import Table
 
 from capture import FlowMeter, open_capture
-from tests.bench.traffic import write_mixed, write_syn_flood
+from capture.cicflowmeter import CicFlowMeter
+from tests.bench.traffic import write_many_flows, write_mixed, write_syn_flood
 
 OUT = Path("out/bench-meter")
 NFSTREAM = OUT / "nfstream" / "bin" / "python"
 SLICE = 5_000  # packets for what takes a second for a thousand
+MANY_FLOWS = 1 << 18
+CAPACITY = 1 << 17
 MARK = "tcpdump -w /dev/null"
+OURS = "ids-daemon's meter"
+#: CPU seconds below which the clock and the machine's noise say more than the program.
+SHORTEST_S = 0.05
 
-_NFSTREAM_RUN = (
-    "import sys; from nfstream import NFStreamer;"
-    "print(sum(1 for _ in NFStreamer(source=sys.argv[1], statistical_analysis=True, n_meters=1)))"
-)
+_NFSTREAM_RUN = """
+import json, os, sys
+from nfstream import NFStreamer
+def spent():
+    return sum(os.times()[:4])
+began = spent()
+records = sum(1 for _ in NFStreamer(sys.argv[1], statistical_analysis=True, n_dissections=0, n_meters=1))
+print(json.dumps({"cpu_s": spent() - began, "records": records}))
+"""
 
 
 @dataclass(frozen=True)
@@ -46,56 +62,71 @@ class Tool:
     slice_only: bool = False
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a run took; what only Python programs say of themselves is None for others."""
+
+    cpu_s: float
+    start_s: float | None = None  #: CPU seconds until the first packet was metered
+    peak_mib: float | None = None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench meter", description="Measure the meter.")
-    parser.add_argument("--packets", type=int, default=1_000_000, metavar="N")
+    parser.add_argument("--packets", type=int, default=1_000_000, metavar="N", help="of each capture made")
+    parser.add_argument("--long", type=int, default=0, metavar="N", help="mixed traffic once more, so long")
     parser.add_argument("--capture", type=Path, metavar="FILE", help="instead of the mixed traffic")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("--meter", nargs=2, metavar=("FILE", "CAPACITY"), help=argparse.SUPPRESS)
+    parser.add_argument("--meter", nargs=3, metavar=("METER", "FILE", "CAPACITY"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.meter:
-        meter_file(arguments.meter[0], int(arguments.meter[1]))
-        return
     OUT.mkdir(parents=True, exist_ok=True)
-    few, mixed, flood, slice_ = (OUT / f"{name}.pcap" for name in ("few", "mixed", "flood", "slice"))
+    few = OUT / "few.pcap"
+    if arguments.meter:
+        name, file, capacity = arguments.meter
+        meter_file(name, file, int(capacity), few)
+        return
     write_mixed(few, 10)
-    write_mixed(slice_, min(SLICE, arguments.packets))
+    run(arguments, few)
+
+
+def run(arguments: argparse.Namespace, few: Path) -> None:
+    """Make each capture in turn, measure, and print the table and what belongs to it."""
+    console = Console(width=110)
+    table = Table("capture", "tool", "packets", "CPU s", "packets a CPU s", "ratio", "peak MiB")
+    cost_of(meter_command(few, CAPACITY))  # kernels are compiled before the clock starts
+    start_s = min(cost_of(meter_command(few, CAPACITY)).start_s or 0.0 for _ in range(arguments.rounds))
+    mixed, flood, many, longer = (OUT / f"{name}.pcap" for name in ("mixed", "flood", "many", "long"))
+    label = "mixed"
     if arguments.capture:
-        mixed = arguments.capture
+        label, mixed = arguments.capture.name, without_blanks(arguments.capture)
     else:
         write_mixed(mixed, arguments.packets)
+    compare(table, label, mixed, CAPACITY, peers(), arguments.rounds)
     write_syn_flood(flood, arguments.packets)
-    ours = Tool("ids-daemon's meter", lambda file: meter_command(file, 1 << 17))
-    measured(ours, few)  # kernels are compiled before the clock starts
-    table = Table("capture", "tool", "packets", "start, CPU s", "CPU s", "a CPU s", "ratio")
-    console = Console(width=100)
-    for label, capture in (("mixed" if not arguments.capture else mixed.name, mixed), ("SYN flood", flood)):
-        tools = [ours, *(peer for peer in peers() if capture is mixed or not peer.slice_only)]
-        compare(table, label, capture, slice_, few, tools, arguments.rounds)
+    compare(table, "SYN flood", flood, CAPACITY, [p for p in peers() if not p.slice_only], arguments.rounds)
+    flows = min(MANY_FLOWS, max(1, arguments.packets // 3))
+    write_many_flows(many, arguments.packets, flows)
+    compare(table, f"{flows:,} live flows", many, flows, [], arguments.rounds)
+    if arguments.long:
+        write_mixed(longer, arguments.long)
+        compare(table, "mixed, long", longer, CAPACITY, [p for p in peers() if p.name == MARK], 1)
+        longer.unlink()
     console.print(table)
+    console.print(f"Warm start to the first packet metered: {start_s:.2f} CPU s")
+    for ending in ("csv", "parquet"):
+        rate = flows_a_second(flood, ending, arguments.rounds)
+        console.print(f"ids-daemon flows -o F.{ending}, SYN flood: {rate:,.0f} flows a CPU s, start included")
     for tool in peers():
         if tool.missing:
             console.print(f"{tool.name}: left out, not installed; {tool.missing}")
-    for capacity in (1 << 17, 1 << 18):
-        told = subprocess.run(meter_command(flood, capacity), capture_output=True, text=True, check=True)
-        console.print(f"SYN flood into a table for {capacity:,} flows: {told.stdout.strip()}")
 
 
 def peers() -> list[Tool]:
     """Other tools on this machine, in the table or left out with the line that installs them."""
     cic = shutil.which("cicflowmeter", path=os.pathsep.join((str(Path(sys.executable).parent), os.defpath)))
-    found = shutil.which
     return [
-        Tool(
-            MARK,
-            lambda file: ["tcpdump", "-r", str(file), "-w", "/dev/null"],
-            "" if found("tcpdump") else "apt-get install tcpdump",
-        ),
-        Tool(
-            "argus",
-            lambda file: ["argus", "-r", str(file), "-w", "/dev/null"],
-            "" if found("argus") else "apt-get install argus-server",
-        ),
+        program(MARK, "tcpdump", ["-nr"], "tcpdump"),
+        program("argus", "argus", ["-r"], "argus-server"),
         Tool(
             "NFStream with statistics",
             lambda file: [str(NFSTREAM), "-c", _NFSTREAM_RUN, str(file)],
@@ -105,66 +136,127 @@ def peers() -> list[Tool]:
         ),
         Tool(
             "cicflowmeter (Python)",
-            lambda file: [str(cic), "-f", str(file), "-c", str(OUT / "cicflowmeter.csv")],
+            lambda file: meter_command(file, CAPACITY, "cicflowmeter"),
             "" if cic else "pip install cicflowmeter",
             slice_only=True,
         ),
     ]
 
 
-def compare(
-    table: Table, label: str, capture: Path, slice_: Path, few: Path, tools: list[Tool], rounds: int
-) -> None:
+def program(label: str, name: str, read: list[str], package: str) -> Tool:
+    """A program that takes a capture behind the arguments `read` and writes to -w."""
+    path = shutil.which(
+        name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    )
+    return Tool(
+        label,
+        lambda file: [path or name, *read, str(file), "-w", "/dev/null"],
+        "" if path else f"apt-get install {package}",
+    )
+
+
+def without_blanks(capture: Path) -> Path:
+    """A name of the capture that argus does not take for several files."""
+    if not any(letter.isspace() for letter in str(capture)):
+        return capture
+    link = OUT / "capture"
+    link.unlink(missing_ok=True)
+    link.symlink_to(capture.resolve())
+    return link
+
+
+def compare(table: Table, label: str, capture: Path, capacity: int, others: list[Tool], rounds: int) -> None:
     """A row for each tool that is here; the rounds go through all of them in turn."""
-    tools = [tool for tool in tools if not tool.missing]
-    wholes = dict.fromkeys((tool.name for tool in tools), float("inf"))
-    starts = dict(wholes)
+    tools = [Tool(OURS, lambda file: meter_command(file, capacity)), *(t for t in others if not t.missing)]
+    first = OUT / "slice.pcap"
+    if any(tool.slice_only for tool in tools) and not copy_packets(capture, first, SLICE):
+        tools = [tool for tool in tools if not tool.slice_only]
+    files = {tool.name: first if tool.slice_only else capture for tool in tools}
+    costs: dict[str, list[Cost]] = {tool.name: [] for tool in tools}
     for number in range(rounds):
         for tool in tools:
-            if tool.slice_only and number:
-                continue
-            file = slice_ if tool.slice_only else capture
-            wholes[tool.name] = min(wholes[tool.name], measured(tool, file))
-            starts[tool.name] = min(starts[tool.name], measured(tool, few))
-    counts = {path: count_packets(path) for path in (capture, slice_)}
-    rates = {}
-    for tool in tools:
-        working = wholes[tool.name] - starts[tool.name]
-        if working > wholes[tool.name] / 10:  # else the capture is too small beside the start
-            rates[tool.name] = counts[slice_ if tool.slice_only else capture] / working
-    mark = rates.get(MARK)
-    for tool in tools:
-        rate = rates.get(tool.name)
-        ratio = f"{rate / mark:.3g}" if rate and mark else "-"
-        count = counts[slice_ if tool.slice_only else capture]
-        times = (f"{starts[tool.name]:.2f}", f"{wholes[tool.name]:.2f}")
-        table.add_row(label, tool.name, f"{count:,}", *times, f"{rate:,.0f}" if rate else "-", ratio)
+            if number == 0 or not tool.slice_only:
+                costs[tool.name].append(cost_of(tool.command(files[tool.name])))
+    counts = {file: count_packets(file) for file in set(files.values())}
+    least = {name: min(cost.cpu_s for cost in some) for name, some in costs.items()}
+    rates = {name: counts[files[name]] / cpu_s for name, cpu_s in least.items() if cpu_s >= SHORTEST_S}
+    for name, some in costs.items():
+        rate, mark, peak = rates.get(name), rates.get(MARK), some[0].peak_mib
+        table.add_row(
+            label,
+            name,
+            f"{counts[files[name]]:,}",
+            f"{least[name]:.3f}",
+            f"{rate:,.0f}" if rate else "too short",
+            f"{rate / mark:.3g}" if rate and mark else "",
+            f"{peak:,.0f}" if peak else "",
+        )
+    table.add_section()
 
 
-def measured(tool: Tool, file: Path) -> float:
-    """CPU seconds of the tool's process and of those that it waited for."""
-    process = subprocess.Popen(tool.command(file), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(tool.command(file))}: ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
+def cost_of(command: list[str]) -> Cost:
+    """Run a command to its end; what it cost, by its own words where it has some."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as problem:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=problem)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        problem.seek(0)
+        said, wrong = output.read(), problem.read()
+    if process.returncode or b"Error:" in wrong:  # argus goes on without its file, and ends well
+        raise SystemExit(
+            f"{command[0]}: ended with {process.returncode}: {wrong[-500:].decode(errors='replace')}"
+        )
+    told = json.loads(said) if said.startswith(b"{") else {}
+    whole = usage.ru_utime + usage.ru_stime
+    return Cost(told.get("cpu_s", whole), told.get("start_s"), told.get("peak_mib"))
 
 
-def meter_command(file: Path, capacity: int) -> list[str]:
-    return [sys.executable, "-m", "tests.bench.meter", "--meter", str(file), str(capacity)]
+def flows_a_second(capture: Path, ending: str, rounds: int) -> float:
+    """Flows a CPU second of the command as a user gives it."""
+    target = OUT / f"flows.{ending}"
+    command = [sys.executable, "-m", "ids_daemon", "flows", str(capture), "--quiet", "-o", str(target)]
+    flows = count_packets(capture)  # of a flood each packet is one
+    cost_of(command)  # its kernels, too, are compiled before
+    return flows / min(cost_of(command).cpu_s for _ in range(rounds))
 
 
-def meter_file(file: str, capacity: int) -> None:
-    """Meter a capture; says how many records it made and this process's peak memory."""
-    meter, records = FlowMeter(capacity=capacity), 0
+def meter_command(file: Path, capacity: int, meter: str = "native") -> list[str]:
+    return [sys.executable, "-m", "tests.bench.meter", "--meter", meter, str(file), str(capacity)]
+
+
+def meter_file(name: str, file: str, capacity: int, few: Path) -> None:
+    """Meter a capture once everything is loaded; prints what it took as one JSON object."""
+    native = name == "native"
+    meter_all(FlowMeter() if native else CicFlowMeter(), str(few))
+    start_s = time.process_time()
+    records = meter_all(FlowMeter(capacity=capacity) if native else CicFlowMeter(), file)
+    cpu_s = time.process_time() - start_s
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak_kib = int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
+    told = {"cpu_s": cpu_s, "start_s": start_s, "records": records, "peak_mib": peak_kib / 1024}
+    print(json.dumps(told))
+
+
+def meter_all(meter: FlowMeter | CicFlowMeter, file: str) -> int:
+    records = 0
     with open_capture(file) as capture:
         for batch in capture:
             records += sum(len(some) for some in meter.process(batch))
-    records += sum(len(some) for some in meter.finish())
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak_kib = int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
-    print(f"{records:,} records, peak memory {peak_kib / 1024:,.0f} MiB")
+    return records + sum(len(some) for some in meter.finish())
+
+
+def copy_packets(source: Path, target: Path, packets: int) -> bool:
+    """Copy the first packets of a classic little-endian pcap; False when it is another kind of file."""
+    with source.open("rb") as read, target.open("wb") as written:
+        header = read.read(24)
+        if header[:4] not in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1"):
+            return False
+        written.write(header)
+        for _ in range(packets):
+            header = read.read(16)
+            written.write(header + read.read(int.from_bytes(header[8:12], "little")))
+    return True
 
 
 def count_packets(file: Path) -> int:

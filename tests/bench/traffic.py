@@ -1,7 +1,8 @@
-"""Seeded captures for benches, as classic pcap: mixed traffic, and a flood of SYNs.
+"""Seeded captures for benches, as classic pcap.
 
     write_mixed(path, packets, seed)    conversations of TCP and UDP, a realistic mix of sizes
     write_syn_flood(path, packets, seed)    every packet a flow of its own
+    write_many_flows(path, packets, flows, seed)    so many flows alive at once, packets all over them
 
 The same arguments give the same bytes.
 """
@@ -85,6 +86,22 @@ def write_syn_flood(path: Path, packets: int, seed: int = 1) -> None:
     made["source"] ^= (mixed >> 15 & 1).astype(np.uint32) << 30
     made["destination"], made["destination_port"] = 0xC6120001, 80
     made["protocol"], made["flags"] = _TCP, _SYN
+    _write(path, made)
+
+
+def write_many_flows(path: Path, packets: int, flows: int, seed: int = 1) -> None:
+    """Every flow begins, then each packet is of any of them, in either direction; 100,000 a second."""
+    rng = np.random.default_rng(seed)
+    flow = rng.integers(0, flows, packets)
+    flow[:flows] = np.arange(min(flows, packets))
+    back = (rng.random(packets) < 0.5) & (np.arange(packets) >= flows)
+    client, server = 0x0A000000 + flow, np.full(packets, 0xC6120001)
+    made = np.zeros(packets, _PACKET)
+    made["time_us"] = np.arange(packets) * 10
+    made["source"], made["destination"] = np.where(back, server, client), np.where(back, client, server)
+    made["source_port"], made["destination_port"] = np.where(back, 443, 40_000), np.where(back, 40_000, 443)
+    made["payload"] = np.where(rng.random(packets) < 0.5, 0, rng.integers(1, 200, packets))
+    made["protocol"], made["flags"] = _TCP, _ACK
     _write(path, made)
 
 
