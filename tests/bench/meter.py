@@ -33,7 +33,7 @@ from tests.bench.traffic import write_many_flows, write_mixed, write_syn_flood
 
 OUT = Path("out/bench-meter")
 NFSTREAM = OUT / "nfstream" / "bin" / "python"
-SLICE = 5_000  # packets for what takes a second for a thousand
+SLICE = 5_000  # packets for what takes minutes for more
 MANY_FLOWS = 1 << 18
 CAPACITY = 1 << 17
 MARK = "tcpdump -w /dev/null"
@@ -59,7 +59,7 @@ class Tool:
     name: str
     command: Callable[[Path], list[str]]
     missing: str = ""
-    slice_only: bool = False
+    most: int = 0  #: packets it is given at most, 0: all
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace, few: Path) -> None:
         write_mixed(mixed, arguments.packets)
     compare(table, label, mixed, CAPACITY, peers(), arguments.rounds)
     write_syn_flood(flood, arguments.packets)
-    compare(table, "SYN flood", flood, CAPACITY, [p for p in peers() if not p.slice_only], arguments.rounds)
+    compare(table, "SYN flood", flood, CAPACITY, [p for p in peers() if p.most != SLICE], arguments.rounds)
     flows = min(MANY_FLOWS, max(1, arguments.packets // 3))
     write_many_flows(many, arguments.packets, flows)
     compare(table, f"{flows:,} live flows", many, flows, [], arguments.rounds)
@@ -133,12 +133,13 @@ def peers() -> list[Tool]:
             ""
             if NFSTREAM.exists()
             else f"python3 -m venv {NFSTREAM.parents[1]} && {NFSTREAM} -m pip install nfstream",
+            most=100_000,
         ),
         Tool(
             "cicflowmeter (Python)",
             lambda file: meter_command(file, CAPACITY, "cicflowmeter"),
             "" if cic else "pip install cicflowmeter",
-            slice_only=True,
+            most=SLICE,
         ),
     ]
 
@@ -168,14 +169,18 @@ def without_blanks(capture: Path) -> Path:
 def compare(table: Table, label: str, capture: Path, capacity: int, others: list[Tool], rounds: int) -> None:
     """A row for each tool that is here; the rounds go through all of them in turn."""
     tools = [Tool(OURS, lambda file: meter_command(file, capacity)), *(t for t in others if not t.missing)]
-    first = OUT / "slice.pcap"
-    if any(tool.slice_only for tool in tools) and not copy_packets(capture, first, SLICE):
-        tools = [tool for tool in tools if not tool.slice_only]
-    files = {tool.name: first if tool.slice_only else capture for tool in tools}
+    files = {}
+    for tool in tools:
+        piece = OUT / f"first-{tool.most}.pcap"
+        if not tool.most:
+            files[tool.name] = capture
+        elif copy_packets(capture, piece, tool.most):
+            files[tool.name] = piece
+    tools = [tool for tool in tools if tool.name in files]
     costs: dict[str, list[Cost]] = {tool.name: [] for tool in tools}
     for number in range(rounds):
         for tool in tools:
-            if number == 0 or not tool.slice_only:
+            if number == 0 or not tool.most:
                 costs[tool.name].append(cost_of(tool.command(files[tool.name])))
     counts = {file: count_packets(file) for file in set(files.values())}
     least = {name: min(cost.cpu_s for cost in some) for name, some in costs.items()}
@@ -253,8 +258,8 @@ def copy_packets(source: Path, target: Path, packets: int) -> bool:
         if header[:4] not in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1"):
             return False
         written.write(header)
-        for _ in range(packets):
-            header = read.read(16)
+        while packets and len(header := read.read(16)) == 16:
+            packets -= 1
             written.write(header + read.read(int.from_bytes(header[8:12], "little")))
     return True
 
