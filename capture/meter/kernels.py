@@ -86,6 +86,7 @@ class Options(NamedTuple):
 
     key_vlan: bool
     count_cut: bool
+    decapsulate: bool
     snapshots: bool
 
 
@@ -286,10 +287,9 @@ def count_protocol(counters, protocol):
 
 
 @kernel
-def process(table, batch, first, options, inside, rows):
+def process(table, batch, first, options, rows):
     """Meter the packets of a Batch from `first` on -> (next packet, records written).
 
-    `inside` is True to enter tunnels, and None not to, which leaves them out when it is compiled.
     `rows` (room,) ROW_DTYPE takes the records of one call.
     """
     limit = len(rows)
@@ -304,7 +304,7 @@ def process(table, batch, first, options, inside, rows):
             if not done:
                 return i, n
         if i % GROUP == 0:  # one call may stop within a group: the next then finds it decoded
-            look_ahead(table, batch, i, options, inside)
+            look_ahead(table, batch, i, options)
         p = table.packets[i % GROUP]
         counters[_SEEN] += 1
         table.registers[r.CLOCK] = max(table.registers[r.CLOCK], time_ns)

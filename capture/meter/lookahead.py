@@ -21,7 +21,7 @@ _FLAGS = 47  # where a TCP segment's flags are in an Ethernet frame: in its firs
 
 
 @inlined
-def look_ahead(table, batch, first, options, inside):
+def look_ahead(table, batch, first, options):
     """Decode the group of packets from `first` on, and ask for what metering them will touch."""
     packets, slots, flows, ages = table.packets, table.slots, table.flows, table.ages
     count = min(GROUP, len(batch.offset) - first)
@@ -37,10 +37,10 @@ def look_ahead(table, batch, first, options, inside):
         captured, wire = np.int64(batch.captured_length[i]), np.int64(batch.wire_length[i])
         link = np.int64(batch.link_type[i])
         start, count_cut = batch.offset[i], options.count_cut
-        if inside is None:
-            p.code = decode(batch.buffer, start, captured, wire, link, count_cut, p, table.counters)
-        else:
+        if options.decapsulate:
             p.code = decode_inside(batch.buffer, start, captured, wire, link, count_cut, p, table.counters)
+        else:
+            p.code = decode(batch.buffer, start, captured, wire, link, count_cut, p, table.counters)
         if p.code == OK:
             complete_key(table, p, options.key_vlan)
             prefetch(slots, slot_of(table, p.hash))

@@ -55,8 +55,7 @@ class FlowMeter:
         if capacity < 1 or memory < 1:
             raise ValueError("capacity and memory must be at least 1")
         self._table = allocate(capacity, memory, secrets.randbits(62) if seed is None else seed, sweep)
-        self._options = kernels.Options(key_vlan, count_cut, snapshots)
-        self._inside = True if decapsulate else None
+        self._options = kernels.Options(key_vlan, count_cut, decapsulate, snapshots)
         self._out = np.zeros(RECORDS_A_CALL, FLOW_DTYPE)
         self._rows = structured(self._out.view(ROW_DTYPE))
         self.stats = MeterStats(self._table.counters)
@@ -85,9 +84,7 @@ class FlowMeter:
             batch.link_type,
         )
         while first < len(batch):
-            first, written = kernels.process(
-                self._table, arrays, first, self._options, self._inside, self._rows
-            )
+            first, written = kernels.process(self._table, arrays, first, self._options, self._rows)
             if written:
                 yield self._taken(written)
 
