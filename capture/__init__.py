@@ -29,6 +29,7 @@ _FACE = {
     "kernels_are_cached": "capture.jit",
     "load_kernels": "capture.loading",
     "open_capture": "capture.files",
+    "CaptureWriter": "capture.files",
     "open_interface": "capture.live",
     "LiveCapture": "capture.live",
     "FlowWriter": "capture.flowfile",

@@ -6,8 +6,9 @@ import numba
 import numpy as np
 
 from capture.files import link_types
-from capture.files.kernels import INTERFACE_DTYPE, PacketIndex, index_pcap, index_pcapng
+from capture.files.kernels import INTERFACE_DTYPE, PacketIndex, index_pcap, index_pcapng, write_pcapng
 from capture.jit import mark_cached
+from capture.live.kernels import BlockIndex, index_block
 from capture.meter import FlowMeter
 from capture.packets import PacketBatch
 
@@ -16,7 +17,7 @@ _PACKET = bytes.fromhex("4500001c 00000000 40110000 7f000001 7f000001 00090009 0
 
 
 def load_kernels() -> None:
-    """Compile the kernels of the native meter and of the capture readers, or load them from the cache.
+    """Compile the kernels of the native meter and of all sources, or load them from the cache.
 
     Not those that write CSV: `FlowWriter` has them compiled when it writes.  Takes a minute or so
     when `kernels_are_cached` says no, well under a second otherwise.
@@ -26,10 +27,15 @@ def load_kernels() -> None:
     buffer, index = np.frombuffer(bytearray(_PACKET), np.uint8), PacketIndex.allocate(1)
     index_pcap(buffer, 0, 0, False, 16, 1, index)
     index_pcapng(buffer, 0, 0, False, np.zeros(1, INTERFACE_DTYPE), 0, 0, index)
+    empty_block = np.zeros(64, np.uint8)
+    words, halves = empty_block.view(np.uint32), empty_block.view(np.uint16)
+    index_block(words, halves, empty_block, 0, True, 0, BlockIndex.allocate(1))
     meter = FlowMeter(capacity=1, memory=1)
     index.captured_length[:] = index.wire_length[:] = len(_PACKET)
     index.link_type[:] = link_types.RAW
     batch = PacketBatch(buffer, vlan=np.full(1, -1, np.int16), **index._asdict())
+    columns = (batch.offset, batch.captured_length, batch.wire_length, batch.timestamp_ns, batch.interface)
+    write_pcapng(buffer, *columns, 0, buffer)
     for records in (meter.process(batch), meter.advance(0), meter.finish()):
         for _ in records:
             pass

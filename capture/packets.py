@@ -13,7 +13,8 @@ class PacketBatch:
     """Some packets in capture order: one byte buffer and one array entry a packet.
 
     The buffer belongs to the source: it may be overwritten once the consumer has returned, so
-    nobody keeps it past the call.  All arrays have the same length n.
+    nobody keeps it past the call.  All arrays have the same length n, which may be 0: then only
+    time went by.
     """
 
     buffer: npt.NDArray[np.uint8]  #: captured bytes of all packets
@@ -22,8 +23,9 @@ class PacketBatch:
     wire_length: npt.NDArray[np.uint32]  #: (n,) bytes it had on the wire
     timestamp_ns: npt.NDArray[np.int64]  #: (n,) nanoseconds since the epoch
     interface: npt.NDArray[np.uint16]  #: (n,) index of the interface it was seen on
-    vlan: npt.NDArray[np.int16]  #: (n,) VLAN id that the kernel took off the frame; -1 = none
+    vlan: npt.NDArray[np.int16]  #: (n,) VLAN id of a tag that is not in the frame; -1 = none
     link_type: npt.NDArray[np.uint16]  #: (n,) LINKTYPE_ number of the frame (tcpdump.org)
+    until_ns: int = -1  #: no packet of a later batch is older than this, where it is said (>= 0)
 
     def __len__(self) -> int:
         return len(self.offset)

@@ -99,8 +99,12 @@ class Capture(Section):
     interfaces: Annotated[list[Annotated[str, AfterValidator(_interface)]], AfterValidator(_distinct)] = []
     promiscuous: bool = True
     snaplen: Annotated[int, Field(ge=96, le=262_144)] = 256
-    timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 100
+    filter: str = ""
     own_traffic: bool = True
+    ring_mib: Annotated[int, Field(ge=2, le=4096)] = 64
+    block_kib: Annotated[int, Field(ge=64, le=1024, multiple_of=64)] = 512
+    block_timeout_ms: Annotated[int, Field(ge=1, le=1000)] = 10
+    timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 50
 
 
 class Flow(Section):

@@ -103,6 +103,7 @@ def _words(problem: ErrorDetails, location: _Loc) -> str:
     bounds = {
         "greater_than_equal": "at least {ge}",
         "less_than_equal": "at most {le}",
+        "multiple_of": "a multiple of {multiple_of}",
         "string_too_short": "a text that is not empty",
         "int_type": "a whole number",
         "float_type": "a number",

@@ -89,15 +89,13 @@ class Pipeline:
         self,
         source: Iterable[PacketBatch],
         *,
-        clock: Callable[[], int] | None = None,
         stop: Callable[[], bool] = lambda: False,
         after_batch: Callable[[], None] = lambda: None,
     ) -> None:
         """Take all packets of a source, until it ends or `stop` says so, and close what is open.
 
-        An empty batch means that time went by without a packet: `clock` (a live source's) says to
-        what packet time.  A CaptureError of the source is raised again once everything read before
-        it is scored and told.
+        A batch's `until_ns` says how far time went by without a packet.  A CaptureError of the source
+        is raised again once everything read before it is scored and told.
         """
         problem: CaptureError | None = None
         batches = iter(source)
@@ -112,10 +110,9 @@ class Pipeline:
             if len(batch):
                 self._count(batch)
                 self._take(self.meter.process(batch))
-            elif clock is not None:
-                now_ns = clock()
-                self._take(self.meter.advance(now_ns))
-                self._tell(self.incidents.advance(now_ns))
+            if batch.until_ns >= 0:
+                self._take(self.meter.advance(batch.until_ns))
+                self._tell(self.incidents.advance(batch.until_ns))
             after_batch()
         self._take(self.meter.finish())
         self._tell(self.incidents.finish(self.stats.last_ns))

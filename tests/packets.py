@@ -255,6 +255,7 @@ def batch_of(
     vlan: int | Sequence[int] = -1,
     link_type: int | Sequence[int] = 1,
     wire_lengths: Sequence[int] | None = None,
+    until_ns: int = -1,
 ) -> PacketBatch:
     """The frames as one PacketBatch; scalars hold for every packet."""
     count = len(frames)
@@ -270,6 +271,7 @@ def batch_of(
         interface=np.broadcast_to(np.asarray(interface, np.uint16), count).copy(),
         vlan=np.broadcast_to(np.asarray(vlan, np.int16), count).copy(),
         link_type=np.broadcast_to(np.asarray(link_type, np.uint16), count).copy(),
+        until_ns=until_ns,
     )
 
 
@@ -285,7 +287,7 @@ def split(batch: PacketBatch, sizes: Sequence[int]) -> list[PacketBatch]:
     return [
         PacketBatch(
             batch.buffer,
-            *(getattr(batch, name)[first:last] for name in PacketBatch.__slots__ if name != "buffer"),
+            *(getattr(batch, name)[first:last] for name in PacketBatch.__slots__[1:-1]),
         )
         for first, last in zip(edges, edges[1:], strict=False)
         if last > first

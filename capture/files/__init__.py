@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from capture.files.capture_file import BATCH_PACKETS, CaptureFile
+from capture.files.writer import CaptureWriter
 
-__all__ = ["BATCH_PACKETS", "CaptureFile", "open_capture"]
+__all__ = ["BATCH_PACKETS", "CaptureFile", "CaptureWriter", "open_capture"]
 
 
 def open_capture(path: str | os.PathLike[str], *, follow: bool = False) -> CaptureFile:

@@ -39,6 +39,7 @@ _LOOKS_LIKE = (
 class CaptureFile:
     """Iterate over it once to get its packets as PacketBatch of at most 4096; a context manager.
 
+    A recorded live capture also has batches without packets, of the time that went by at its end.
     A batch and its arrays are overwritten by the next one.  Packet times are as the file has
     them, also where they run backwards.  When the file is cut or damaged, iteration gives all
     packets before that place and then raises CaptureError.
@@ -109,12 +110,13 @@ class CaptureFile:
         while not self._closing.is_set():
             if self._reader is not None:
                 count, problem = self._reader.index(self._window)
-                if count:
+                until_ns = self._reader.until_ns
+                if count or until_ns >= 0:
                     self.packets += count
-                    yield self._batch(count)
+                    yield self._batch(count, until_ns)
                 if problem:
                     raise CaptureError(f"{self.name}: {problem}")
-                if count == BATCH_PACKETS:
+                if count == BATCH_PACKETS or until_ns >= 0:
                     continue
             if self._fill():
                 if self._reader is None:
@@ -128,7 +130,7 @@ class CaptureFile:
                 yield self._batch(0)
                 self._closing.wait(_FOLLOW_INTERVAL_S)
 
-    def _batch(self, count: int) -> PacketBatch:
+    def _batch(self, count: int, until_ns: int = -1) -> PacketBatch:
         index = self._index
         return PacketBatch(
             buffer=self._window.buffer,
@@ -139,6 +141,7 @@ class CaptureFile:
             interface=index.interface[:count],
             vlan=self._no_vlan[:count],
             link_type=index.link_type[:count],
+            until_ns=until_ns,
         )
 
     def _fill(self) -> bool:

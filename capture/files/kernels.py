@@ -29,9 +29,11 @@ TRAILER = 6  #: a pcapng block whose two lengths differ
 UNDECLARED = 7  #: a packet of an interface that was not described
 REFUSED = 8  #: a packet of a link type that is not read
 ZEROS = 9  #: a pcap record header of zeros: no packet has no length and no time
+STATISTICS = 10  #: a pcapng Interface Statistics Block, whole
 
 SECTION_HEADER_BLOCK = 0x0A0D0D0A
 INTERFACE_BLOCK, PACKET_BLOCK, SIMPLE_PACKET_BLOCK, ENHANCED_PACKET_BLOCK = 1, 2, 3, 6
+STATISTICS_BLOCK = 5
 
 #: libpcap's largest snap length, and some room for what writers put before a frame.
 MAXIMUM_CAPTURED = 262_144 + 4_096
@@ -39,7 +41,7 @@ MAXIMUM_CAPTURED = 262_144 + 4_096
 MAXIMUM_BLOCK = 1 << 20
 
 #: The end of what 64 bits of nanoseconds hold (year 2262); farther times are set to it.
-_LAST_SECOND = 9_223_372_035
+LAST_SECOND = 9_223_372_035
 
 
 class PacketIndex(NamedTuple):
@@ -96,12 +98,12 @@ def nanoseconds(high: Any, low: Any, coarsen: Any, per_second: Any, offset_s: An
     units = (np.uint64(high) << np.uint64(32) | np.uint64(low)) // coarsen
     whole = units // per_second
     fraction = np.int64((units % per_second) * np.uint64(1_000_000_000) // per_second)
-    seconds = np.int64(min(whole, np.uint64(_LAST_SECOND)))
+    seconds = np.int64(min(whole, np.uint64(LAST_SECOND)))
     # The sum of two numbers of which one may be near the end of its range: compare first.
-    if offset_s > _LAST_SECOND - seconds:
-        seconds = np.int64(_LAST_SECOND)
-    elif offset_s < -_LAST_SECOND - seconds:
-        seconds = np.int64(-_LAST_SECOND)
+    if offset_s > LAST_SECOND - seconds:
+        seconds = np.int64(LAST_SECOND)
+    elif offset_s < -LAST_SECOND - seconds:
+        seconds = np.int64(-LAST_SECOND)
     else:
         seconds += offset_s
     return seconds * np.int64(1_000_000_000) + fraction
@@ -177,12 +179,16 @@ def index_pcapng(
         packet = enhanced or simple or kind == PACKET_BLOCK
         if (packet or kind == INTERFACE_BLOCK) and length > MAXIMUM_BLOCK:
             return count, position, LENGTH, last_ns
+        statistics = kind == STATISTICS_BLOCK and length <= MAXIMUM_BLOCK
         if end - position < length:
-            return count, position, MORE if packet or kind == INTERFACE_BLOCK else SKIP, last_ns
+            wanted = packet or kind == INTERFACE_BLOCK or statistics
+            return count, position, MORE if wanted else SKIP, last_ns
         if _u32(buffer, position + length - 4, big_endian) != length:
             return count, position, TRAILER, last_ns
         if kind == INTERFACE_BLOCK:
             return count, position, INTERFACE, last_ns
+        if statistics:
+            return count, position, STATISTICS, last_ns
         if not packet:
             position += length
             continue
@@ -232,3 +238,48 @@ def index_pcapng(
         index.link_type[count] = interfaces[number]["link_type"]
         count += 1
         position += length
+
+
+@kernel
+def write_pcapng(
+    buffer: Bytes,
+    offset: npt.NDArray[np.int64],
+    captured_length: npt.NDArray[np.uint32],
+    wire_length: npt.NDArray[np.uint32],
+    timestamp_ns: npt.NDArray[np.int64],
+    interface: npt.NDArray[np.uint16],
+    first: int,
+    out: Bytes,
+) -> tuple[int, Any]:
+    """Packets of a PacketBatch from `first` on as Enhanced Packet Blocks, little-endian, times in ns.
+
+    Writes as many whole blocks as `out` holds -> (next packet, bytes written).
+    """
+    position = np.int64(0)
+    for i in range(first, len(offset)):
+        captured = np.int64(captured_length[i])
+        length = (captured + 3) // 4 * 4 + 32
+        if position + length > len(out):
+            return i, position
+        time = np.uint64(timestamp_ns[i])
+        _put_u32(out, position, ENHANCED_PACKET_BLOCK)
+        _put_u32(out, position + 4, length)
+        _put_u32(out, position + 8, np.int64(interface[i]))
+        _put_u32(out, position + 12, np.int64(time >> np.uint64(32)))
+        _put_u32(out, position + 16, np.int64(time & np.uint64(0xFFFFFFFF)))
+        _put_u32(out, position + 20, captured)
+        _put_u32(out, position + 24, np.int64(wire_length[i]))
+        start, end = position + 28, position + length - 4
+        for k in range(captured):
+            out[start + k] = buffer[offset[i] + k]
+        for k in range(start + captured, end):
+            out[k] = 0
+        _put_u32(out, end, length)
+        position += length
+    return len(offset), position
+
+
+@kernel
+def _put_u32(out: Bytes, at: Any, value: Any) -> None:
+    for k in range(4):
+        out[at + k] = (value >> (8 * k)) & 0xFF

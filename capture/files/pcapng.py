@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,8 +18,12 @@ HEADER_LENGTH = 12
 #: In all sections together; captures have a handful.
 MAXIMUM_INTERFACES = 4096
 
-_BYTE_ORDER_MAGIC = 0x1A2B3C4D
+BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _OPTION_END, _OPTION_NAME, _OPTION_RESOLUTION, _OPTION_OFFSET = 0, 2, 9, 14
+_OPTION_COMMENT, _OPTION_END_TIME = 1, 3
+#: The comment on interface statistics of which the end time is packet time: a live capture went on
+#: without a packet until then.  In other files it is when somebody stopped a tool.
+QUIET_UNTIL = b"no packet came until isb_endtime"
 _DAMAGED = "get a good copy, only what is before it can be read"
 
 
@@ -42,6 +47,7 @@ class PcapngReader:
     def __init__(self, window: Window, index: PacketIndex) -> None:
         self.interfaces: list[str] = []  #: names over all sections, in order of appearance
         self.packets = 0
+        self.until_ns = -1  #: what the last `index` met after its packets, see PacketBatch
         self.problem = ""
         self._index = index
         self._big_endian = False
@@ -58,6 +64,7 @@ class PcapngReader:
     def index(self, window: Window) -> tuple[int, str]:
         """Fill the index from the window: (packets, what is wrong with the block after them)."""
         count, problem, going = 0, "", True
+        self.until_ns = -1
         while going and not problem:
             if self._skip_length:
                 going, problem = self._skip_on(window)
@@ -79,6 +86,9 @@ class PcapngReader:
                 going, problem = self._begin_section(window)
             elif code == kernels.INTERFACE:
                 problem = self._describe_interface(window)
+            elif code == kernels.STATISTICS:
+                self._read_statistics(window)
+                going = self.until_ns < 0
             elif code == kernels.SKIP:
                 self._skip_length = self._u32(window, 4)
                 self._skip = self._skip_length - 4
@@ -117,7 +127,7 @@ class PcapngReader:
             return False, ""
         for byte_order in "<>":
             length, magic, major, minor = struct.unpack(byte_order + "IIHH", head[4:16])
-            if magic == _BYTE_ORDER_MAGIC:
+            if magic == BYTE_ORDER_MAGIC:
                 break
         else:
             return False, f"damaged in a section header at {window.place()}: no byte-order magic; {_DAMAGED}"
@@ -167,6 +177,24 @@ class PcapngReader:
         window.start += length
         return ""
 
+    def _read_statistics(self, window: Window) -> None:
+        """An Interface Statistics Block, whole in the window: of interest is a time that went by."""
+        order = ">" if self._big_endian else "<"
+        length = self._u32(window, 4)
+        number = self._u32(window, 8) if length >= 24 else self._in_section
+        options = dict(_options(window.peek(max(length - 24, 0), 20), order))
+        window.start += length
+        end = options.get(_OPTION_END_TIME, b"")
+        if options.get(_OPTION_COMMENT) != QUIET_UNTIL or len(end) != 8 or number >= self._in_section:
+            return
+        high, low = struct.unpack(order + "II", end)
+        coarsen, per_second, offset_s = (
+            int(self._described[number][name]) for name in ("coarsen", "per_second", "offset_s")
+        )
+        units = (high << 32 | low) // coarsen
+        until_ns = units * 1_000_000_000 // per_second + offset_s * 1_000_000_000
+        self.until_ns = min(until_ns, kernels.LAST_SECOND * 1_000_000_000)
+
     def _problem(self, window: Window, code: int, packet: int) -> str:
         """The kernel's code about the block at the window's start, in words."""
         if code == kernels.REFUSED or code == kernels.UNDECLARED:
@@ -189,17 +217,24 @@ class PcapngReader:
 def _interface_options(data: bytes, order: str) -> tuple[str, int, int]:
     """(if_name, if_tsresol, if_tsoffset) of an interface's options; defaults "", 6, 0."""
     name, resolution, offset_s = "", 6, 0
+    for code, value in _options(data, order):
+        if code == _OPTION_NAME:
+            name = value.rstrip(b"\0").decode("utf-8", "replace")
+        elif code == _OPTION_RESOLUTION and len(value) == 1:
+            resolution = value[0]
+        elif code == _OPTION_OFFSET and len(value) == 8:
+            offset_s = struct.unpack(order + "q", value)[0]
+    return name, resolution, offset_s
+
+
+def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """(code, value) of the options of a block that are whole."""
     position = 0
     while position + 4 <= len(data):
         code, length = struct.unpack_from(order + "HH", data, position)
         value = data[position + 4 : position + 4 + length]
         if code == _OPTION_END:
             break
-        if code == _OPTION_NAME:
-            name = value.rstrip(b"\0").decode("utf-8", "replace")
-        elif code == _OPTION_RESOLUTION and length == 1 and value:
-            resolution = value[0]
-        elif code == _OPTION_OFFSET and length == 8 and len(value) == 8:
-            offset_s = struct.unpack(order + "q", value)[0]
+        if len(value) == length:
+            yield code, value
         position += 4 + length + -length % 4
-    return name, resolution, offset_s

@@ -9,11 +9,11 @@ import struct
 from capture.errors import CaptureError
 from capture.files import link_types
 
-_SIOCGIFFLAGS = 0x8913
+_SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921
 _IFREQ_LENGTH = 40
 
 #: Bits of `interface_flags`.
-IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
 
 #: ARPHRD_ types of <linux/if_arp.h> to link types.
 _ETHER, _LOOPBACK, _NONE, _RAWIP = 1, 772, 65534, 519
@@ -51,11 +51,21 @@ def interface_names() -> list[str]:
 
 def interface_flags(name: str) -> int:
     """The IFF_ flags of an interface; OSError when it does not exist."""
-    request = struct.pack(f"{_IFREQ_LENGTH}s", name.encode())
+    return _asked(name, _SIOCGIFFLAGS, "H")
+
+
+def interface_mtu(name: str) -> int:
+    """Bytes of the longest packet that an interface sends; OSError when it does not exist."""
+    return _asked(name, _SIOCGIFMTU, "i")
+
+
+def _asked(name: str, request: int, form: str) -> int:
+    """A number out of `struct ifreq`, netdevice(7)."""
+    asked = struct.pack(f"{_IFREQ_LENGTH}s", name.encode())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
-        answer = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request)
-    (flags,) = struct.unpack_from("H", answer, 16)
-    return int(flags)
+        answer = fcntl.ioctl(any_socket, request, asked)
+    (value,) = struct.unpack_from(form, answer, 16)
+    return int(value)
 
 
 def link_type_of(name: str, hardware_type: int) -> int:

@@ -3,54 +3,58 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
-from capture.errors import CaptureError
-from capture.live.packet_socket import PacketSocket
+from capture.live.links import Link
+from capture.live.memory import RingMemory
+from capture.live.packet_socket import RingCounts, RingOptions
+from capture.live.ring_reader import Columns, RingReader
 from capture.packets import PacketBatch
 
-BATCH_PACKETS = 4096
 SMALLEST_SNAPLEN, LARGEST_SNAPLEN = 64, 262_144
-_BUFFER_BYTES = 8 << 20
 
-
-class KernelStatistics(NamedTuple):
-    """What the kernel counted since the capture was opened, over all interfaces."""
-
-    packets: int  #: seen, dropped ones included
-    drops: int  #: lost because the consumer was too slow
+#: The kernel hands a block over at its timeout, but not to the millisecond.
+_MARGIN_NS = 10_000_000
+_WATCH_S = 1.0
+_BEFORE_ALL_TIME = -(2**63)
 
 
 class LiveCapture:
     """Iterate over it to get the packets of some interfaces as PacketBatch; a context manager.
 
-    A batch holds what waited, at most 4096 packets, in the order of their times.  When nothing
-    comes within the timeout the batch is empty: time has gone by, the consumer may see to what is
-    due.  A batch and its arrays are overwritten by the next one.  Iteration ends after `close`,
-    which any thread or signal handler may call; it takes effect within the timeout.  CaptureError
-    is raised when an interface disappears; one that is merely down is waited for.
+    A batch holds packets of at most one ring block an interface, in the order of their times; those
+    of one interface wait until the others cannot have older ones.  A batch and its arrays are
+    overwritten by the next one.  When no packet comes for `timeout_ms`, a batch without packets says
+    by its `until_ns` how far time has gone by: later packets are stamped no earlier.
+
+    An interface that goes down or is removed is told of and waited for.  Iteration ends after
+    `close`, which any thread or signal handler may call; it takes effect within the timeout.
     """
 
-    def __init__(self, sockets: Sequence[PacketSocket], *, snaplen: int, timeout_ms: int) -> None:
-        self._sockets = list(sockets)
-        self._snaplen = snaplen
-        self._timeout_ms = timeout_ms
+    def __init__(self, links: Sequence[Link], options: RingOptions, *, timeout_ms: int) -> None:
+        self._links = list(links)
+        self._memory = RingMemory(len(links), options.ring_bytes)
+        self._readers = [
+            RingReader(link, number, self._memory, number, options) for number, link in enumerate(links)
+        ]
+        self._timeout_s = timeout_ms / 1000
+        self._lag_ns = options.block_timeout_ms * 1_000_000 + _MARGIN_NS
         self._poll = select.poll()
-        for packet_socket in self._sockets:
-            self._poll.register(packet_socket, select.POLLIN)
-        self._buffer = np.empty(_BUFFER_BYTES, np.uint8)
-        self._memory = memoryview(self._buffer.data)
+        self._polled: dict[int, int] = {}
+        self._floor_ns = _BEFORE_ALL_TIME
+        self._tick_at = time.monotonic() + self._timeout_s
+        self._watch_at = time.monotonic() + _WATCH_S
         self._closed = False
         self._collecting = False
-        self.interfaces = [packet_socket.name for packet_socket in self._sockets]
+        self.interfaces = [link.name for link in links]
+        self.link_types = [link.link_type for link in links]
+        self.snaplen = options.snaplen
         self.packets = 0  #: given so far
-        self._link_types = np.array([one.link_type for one in self._sockets], np.uint16)
-        # Offset, captured length, wire length, time, VLAN, interface of each packet of a batch.
-        self._rows = np.empty((BATCH_PACKETS, 6), np.int64)
 
     @property
     def name(self) -> str:
@@ -73,62 +77,133 @@ class LiveCapture:
         self._closed = True
         # Either the collecting thread sees that before it reads on, or it is seen here reading.
         if not self._collecting:
-            self._close_sockets()
+            self._close_links()
 
-    def statistics(self) -> KernelStatistics:
-        """Packets and drops; to be asked before 2^32 packets have gone by."""
-        counts = [packet_socket.statistics() for packet_socket in self._sockets]
-        return KernelStatistics(sum(packets for packets, _ in counts), sum(drops for _, drops in counts))
+    def interface_counts(self) -> list[RingCounts]:
+        """What the kernel counted on each interface."""
+        return [link.counts() for link in self._links]
+
+    def counters(self) -> dict[str, int]:
+        """What became of the packets: kernel_packets = kernel_drops + unread + those given.
+
+        `unread` lie in the ring, at the end for good; `late` were stamped before a time that had been
+        said to be over, and moved up to it; `super_packets` are longer than their link carries.
+        """
+        given = self.packets  # before the kernel is asked, which goes on counting
+        counts = self.interface_counts()
+        packets = sum(count.packets for count in counts)
+        drops = sum(count.drops for count in counts)
+        return {
+            "kernel_packets": packets,
+            "kernel_drops": drops,
+            "ring_freezes": sum(count.freezes for count in counts),
+            "unread": max(0, packets - drops - given),
+            "late": sum(reader.late for reader in self._readers),
+            "super_packets": sum(link.super_packets for link in self._links),
+            "link_changes": sum(link.changes for link in self._links),
+        }
 
     def __iter__(self) -> Iterator[PacketBatch]:
         while not self._closed:
-            count, problem = self._collect()
-            self.packets += count
-            if count or not (problem or self._closed):
-                yield self._batch(count)
-            if problem:
-                raise problem
+            batch = self._collect()
+            if batch is not None:
+                self.packets += len(batch)
+                yield batch
 
-    def _collect(self) -> tuple[int, CaptureError | None]:
-        """Wait for packets and take those that wait: (how many, what ended it)."""
-        count, used = 0, 0
+    def _collect(self) -> PacketBatch | None:
+        """The next batch; None when there is none yet."""
         self._collecting = True
         try:
-            if self._closed or not self._poll.poll(self._timeout_ms) or self._closed:
-                return 0, None
-            share = BATCH_PACKETS // len(self._sockets)
-            for interface, packet_socket in enumerate(self._sockets):
-                taken = 0
-                while taken < share and used + self._snaplen <= len(self._memory):
-                    packet = packet_socket.receive(self._memory[used : used + self._snaplen])
-                    if packet is None:
-                        break
-                    self._rows[count] = (used, *packet, interface)
-                    count, used, taken = count + 1, used + packet[0], taken + 1
-            return count, None
-        except CaptureError as error:
-            return count, error
+            if self._closed:
+                return None
+            self._follow()
+            # Read before looking: what a ring does not show by now is not much older.
+            complete_ns = time.time_ns() - self._lag_ns
+            for reader in self._readers:
+                reader.release()
+                reader.look(self._floor_ns)
+            batch = self._merged(complete_ns)
+            now = time.monotonic()
+            if batch is not None:
+                self._tick_at = now + self._timeout_s
+            elif now >= self._tick_at and not any(reader.holds for reader in self._readers):
+                self._tick_at = now + self._timeout_s
+                batch = self._tick(complete_ns)
+            else:
+                self._wait(now)
+            return batch
         finally:
             self._collecting = False
             if self._closed:
-                self._close_sockets()
+                self._close_links()
 
-    def _batch(self, count: int) -> PacketBatch:
-        rows = self._rows[:count]
-        if len(self._sockets) > 1:
-            rows = rows[np.argsort(rows[:, 3], kind="stable")]
-        interface = rows[:, 5].astype(np.uint16)
+    def _follow(self) -> None:
+        """See to the links once a second, and read the rings that they have now."""
+        now = time.monotonic()
+        if now >= self._watch_at:
+            self._watch_at = now + _WATCH_S
+            for link in self._links:
+                link.watch()
+        for reader in self._readers:
+            before = reader.socket.fileno() if reader.socket is not None else -1
+            if reader.follow():
+                if self._polled.pop(before, None) is not None:
+                    self._poll.unregister(before)
+
+    def _merged(self, complete_ns: int) -> PacketBatch | None:
+        """What may be given: all of one ring, of several what none of the others can be behind."""
+        if len(self._readers) == 1:
+            columns = self._readers[0].take(None) if self._readers[0].holds else None
+            return None if columns is None else PacketBatch(self._memory.bytes, *columns)
+        present = [reader for reader in self._readers if reader.socket is not None]
+        until_ns = min((reader.complete_until(complete_ns) for reader in present), default=complete_ns)
+        parts = [part for reader in present if reader.holds and (part := reader.take(until_ns)) is not None]
+        if not parts:
+            return None
+        return PacketBatch(self._memory.bytes, *_by_time(parts))
+
+    def _tick(self, complete_ns: int) -> PacketBatch:
+        self._floor_ns = complete_ns
+        nothing = np.empty(0, np.int64)
         return PacketBatch(
-            buffer=self._buffer,
-            offset=np.ascontiguousarray(rows[:, 0]),
-            captured_length=rows[:, 1].astype(np.uint32),
-            wire_length=rows[:, 2].astype(np.uint32),
-            timestamp_ns=np.ascontiguousarray(rows[:, 3]),
-            interface=interface,
-            vlan=rows[:, 4].astype(np.int16),
-            link_type=self._link_types[interface],
+            buffer=self._memory.bytes,
+            offset=nothing,
+            captured_length=nothing.astype(np.uint32),
+            wire_length=nothing.astype(np.uint32),
+            timestamp_ns=nothing,
+            interface=nothing.astype(np.uint16),
+            vlan=nothing.astype(np.int16),
+            link_type=nothing.astype(np.uint16),
+            until_ns=complete_ns,
         )
 
-    def _close_sockets(self) -> None:
-        for packet_socket in self._sockets:
-            packet_socket.close()
+    def _wait(self, now: float) -> None:
+        """Until a block is ready, the next tick is due, or held packets may be given."""
+        wait_s = self._tick_at - now
+        for reader in self._readers:
+            if reader.holds:
+                # A ring whose last block is not given back looks ready: it would not let us wait.
+                wait_s = min(wait_s, (reader.oldest_ns + self._lag_ns - time.time_ns()) / 1e9)
+            if reader.socket is not None:
+                self._watch_for(reader.socket.fileno(), 0 if reader.holds else select.POLLIN)
+        events = self._poll.poll(max(1.0, wait_s * 1000))
+        if any(event & ~select.POLLIN for _, event in events):
+            self._watch_at = now  # see what has become of the link
+
+    def _watch_for(self, descriptor: int, events: int) -> None:
+        if self._polled.get(descriptor) != events:
+            self._poll.register(descriptor, events)
+            self._polled[descriptor] = events
+
+    def _close_links(self) -> None:
+        for link in self._links:
+            link.close()
+
+
+def _by_time(parts: list[Columns]) -> Columns:
+    """The packets of some rings in the order of their times."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    order = np.argsort(joined[3], kind="stable")
+    return tuple(column[order] for column in joined)

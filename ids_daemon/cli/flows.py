@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 
 from ids_daemon.cli.console import tell
 from ids_daemon.cli.options import (
@@ -86,7 +87,8 @@ def flows(options: argparse.Namespace) -> int:
         meter = build_meter(config, as_cicflowmeter=options.records is None)
         with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:
             for batch in captures:
-                for records in meter.process(batch):
+                quiet = meter.advance(batch.until_ns) if batch.until_ns >= 0 else ()
+                for records in chain(meter.process(batch), quiet):
                     for writer in writers:
                         writer.write(records)
                 shown.update(captures)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ids_daemon.addresses import own_addresses
 from ids_daemon.cli.console import tell
@@ -18,8 +19,8 @@ from ids_daemon.sinks import Sinks, configured
 from ids_daemon.statsfile import StatsFile
 
 if TYPE_CHECKING:
-    from capture import LiveCapture
-    from ids_daemon.config import Outputs
+    from capture import LiveCapture, PacketBatch
+    from ids_daemon.config import Capture, Outputs
     from ids_daemon.pipeline import Pipeline
 
 _DESCRIPTION = """\
@@ -29,16 +30,17 @@ close what is open and end with a summary.  SIGHUP has every output open its fil
 Needs the right to open packet sockets: CAP_NET_RAW, or root.
 """
 
-#: A packet may wait in the kernel for so long: on a quiet link packet time follows the clock at this
-#: distance.
-_LAG_NS = 1_000_000_000
-
 
 def add(commands: Subcommands) -> None:
     parser = add_command(commands, "run", "watch network interfaces", _DESCRIPTION, run)
     add_config(parser)
     parser.add_argument(
         "-i", "--interface", action="append", metavar="IF", help="interface to watch; may be repeated"
+    )
+    parser.add_argument(
+        "--record",
+        metavar="FILE.pcapng",
+        help="write what is captured to a new file, too; its replay gives the same alerts",
     )
     add_detector(parser)
 
@@ -53,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
     from capture import open_interface
     from ids_daemon.pipeline import Pipeline
+    from ids_daemon.recording import Recording
     from ids_daemon.stages import build_incidents, build_meter, build_scoring, load_kernels
 
     make_folders(config.outputs)
@@ -63,15 +66,12 @@ def run(options: argparse.Namespace) -> int:
         meter = build_meter(config)
         scoring = build_scoring(config, own_addresses(interfaces))
         tell(scoring.description)
-        live = opened.enter_context(
-            open_interface(
-                interfaces,
-                promiscuous=config.capture.promiscuous,
-                snaplen=config.capture.snaplen,
-                timeout_ms=config.capture.timeout_ms,
-                own_traffic=config.capture.own_traffic,
-            )
-        )
+        live = opened.enter_context(open_interface(interfaces, tell=tell, **capture_options(config.capture)))
+        source: Iterable[PacketBatch] = live
+        if options.record is not None:
+            recording = Recording(options.record, live, tell)
+            opened.callback(recording.close)
+            source = recording.of(live)
         names = dict(enumerate(live.interfaces))
         eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, names.get)
         pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, sinks.put)
@@ -91,17 +91,26 @@ def run(options: argparse.Namespace) -> int:
         started = time.monotonic()
         try:
             with Signals(hang_up) as signals:
-                pipeline.run(
-                    live,
-                    clock=lambda: time.time_ns() - _LAG_NS,
-                    stop=signals.stop,
-                    after_batch=after_batch,
-                )
+                pipeline.run(source, stop=signals.stop, after_batch=after_batch)
         finally:
             sinks.close()  # so that the last line of counters has what became of every alert
             stats.write(_counters(pipeline, sinks, live))
             tell(_summary(pipeline, live, time.monotonic() - started))
     return 0
+
+
+def capture_options(section: Capture) -> dict[str, Any]:
+    """The section `capture` as options of `capture.open_interface`."""
+    return {
+        "promiscuous": section.promiscuous,
+        "snaplen": section.snaplen,
+        "filter": section.filter,
+        "own_traffic": section.own_traffic,
+        "ring_bytes": section.ring_mib << 20,
+        "block_bytes": section.block_kib << 10,
+        "block_timeout_ms": section.block_timeout_ms,
+        "timeout_ms": section.timeout_ms,
+    }
 
 
 def make_folders(outputs: Outputs) -> None:
@@ -115,18 +124,17 @@ def make_folders(outputs: Outputs) -> None:
 
 
 def _counters(pipeline: Pipeline, sinks: Sinks, live: LiveCapture) -> dict[str, object]:
-    kernel = live.statistics()
     return {
-        "capture": {"kernel_packets": kernel.packets, "kernel_drops": kernel.drops},
+        "capture": live.counters(),
         **pipeline.counters(),
         "sinks": sinks.as_dict(),
     }
 
 
 def _summary(pipeline: Pipeline, live: LiveCapture, seconds: float) -> str:
-    stats, kernel = pipeline.stats, live.statistics()
+    stats, capture = pipeline.stats, live.counters()
     return (
         f"stopped after {seconds:,.0f} s: {stats.packets:,} packets "
-        f"({kernel.drops:,} dropped by the kernel), "
+        f"({capture['kernel_drops']:,} dropped by the kernel), "
         f"{stats.flows:,} flows, {stats.alerts_opened:,} incident{'' if stats.alerts_opened == 1 else 's'}"
     )

@@ -442,12 +442,8 @@ class FakeLive:
     ) -> None:
         pass
 
-    def statistics(self) -> Any:
-        class Kernel(NamedTuple):
-            packets: int = 40
-            drops: int = 3
-
-        return Kernel()
+    def counters(self) -> dict[str, int]:
+        return {"kernel_packets": 43, "kernel_drops": 3}
 
     def __iter__(self) -> Iterator[PacketBatch]:
         yield batch_of(*scan())
@@ -489,12 +485,17 @@ def test_run_writes_rotates_and_ends_on_sigterm(
     )
     said = ids("run", "--config", str(config), "-i", "eth7")
     assert said.code == 0
+    assert callable(opened.pop("tell"))
     assert opened == {
         "names": ["eth7"],
         "promiscuous": True,
         "snaplen": 256,
-        "timeout_ms": 100,
+        "filter": "",
         "own_traffic": True,
+        "ring_bytes": 64 << 20,
+        "block_bytes": 512 << 10,
+        "block_timeout_ms": 10,
+        "timeout_ms": 50,
     }
     (first,) = events_of((tmp_path / "eve.jsonl.1").read_bytes())
     (last,) = events_of(eve.read_bytes())
@@ -503,7 +504,7 @@ def test_run_writes_rotates_and_ends_on_sigterm(
     assert last["alert"]["metadata"]["incident_state"] == ["closed"]
     counters = events_of(stats.read_bytes())[-1]
     assert counters["sinks"][f"EVE file {eve}"]["delivered"] == 2  # that of the end, too
-    assert counters["capture"] == {"kernel_packets": 40, "kernel_drops": 3}
+    assert counters["capture"] == {"kernel_packets": 43, "kernel_drops": 3}
     assert counters["pipeline"]["packets"] == 40 and counters["incidents"]["opened"] == 1
     lines = said.err.splitlines()
     assert lines[:3] == [

@@ -79,12 +79,10 @@ def test_alerts_are_the_same_bytes_in_any_batching() -> None:
 def test_a_quiet_link_closes_incidents_by_the_clock() -> None:
     events: list[Event] = []
     frames, times = scan()
-    empty = batch_of([], [])
     run = pipeline(events, quiet_s=60)
     seen_after: list[int] = []
     run.run(
-        [batch_of(frames, times), empty, empty],
-        clock=iter([at(30), at(70)]).__next__,
+        [batch_of(frames, times), *(batch_of([], [], until_ns=at(second)) for second in (30, 70))],
         after_batch=lambda: seen_after.append(len(events)),
     )
     assert seen_after == [1, 1, 2]
