@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from ids_daemon.config import StatsOutput
@@ -20,18 +20,15 @@ class StatsFile:
         self._tell = tell
         self._descriptor: int | None = None
         self._failing = False
-        self._started = self._last = time.monotonic()
+        self._started = time.monotonic()
 
-    def is_due(self) -> bool:
-        return self._output.enabled and time.monotonic() - self._last >= self._output.interval
-
-    def write(self, counters: dict[str, object]) -> None:
+    def write(self, counters: Mapping[str, object]) -> None:
         """A line with the time, the uptime in seconds and the counters."""
         if not self._output.enabled:
             return
-        self._last = time.monotonic()
+        uptime = time.monotonic() - self._started
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = {"timestamp": now, "uptime": round(self._last - self._started, 3), **counters}
+        entry = {"timestamp": now, "uptime": round(uptime, 3), **counters}
         try:
             if self._descriptor is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -15,11 +15,12 @@ from ids_daemon.cli.options import Subcommands, add_command, add_config, add_det
 from ids_daemon.cli.signals import Signals
 from ids_daemon.errors import ConfigError
 from ids_daemon.eve import EveFormat
+from ids_daemon.reports import Counters, LossWatch, Reports, losses_line, stats_event
 from ids_daemon.sinks import Sinks, configured
 from ids_daemon.statsfile import StatsFile
 
 if TYPE_CHECKING:
-    from capture import LiveCapture, PacketBatch
+    from capture import PacketBatch
     from ids_daemon.config import Capture, Outputs
     from ids_daemon.pipeline import Pipeline
 
@@ -83,19 +84,28 @@ def run(options: argparse.Namespace) -> int:
             stats.reopen()
             tell("outputs reopened")
 
-        def after_batch() -> None:
-            if stats.is_due():
-                stats.write(_counters(pipeline, sinks, live))
+        def counters() -> dict[str, Any]:
+            return {"capture": live.counters(), **pipeline.counters(), "sinks": sinks.as_dict()}
 
+        def emit(counts: Counters, uptime_s: float) -> None:
+            if config.outputs.eve.stats:
+                sinks.put_stats(stats_event(config.sensor.name, counts, uptime_s, time.time_ns()))
+
+        losses = LossWatch(config.capture.warn_loss, tell)
+        reports = Reports(counters, stats, config.outputs.stats.interval, losses, emit)
         tell(f"watching {', '.join(interfaces)}")
         started = time.monotonic()
         try:
             with Signals(hang_up) as signals:
-                pipeline.run(source, stop=signals.stop, after_batch=after_batch)
+                pipeline.run(source, stop=signals.stop, after_batch=reports.look)
         finally:
+            reports.last()
             sinks.close()  # so that the last line of counters has what became of every alert
-            stats.write(_counters(pipeline, sinks, live))
-            tell(_summary(pipeline, live, time.monotonic() - started))
+            counts = counters()
+            stats.write(counts)
+            tell(_summary(pipeline, counts, time.monotonic() - started))
+            if lost := losses_line(counts):
+                tell(f"left out: {lost}")
     return 0
 
 
@@ -123,18 +133,10 @@ def make_folders(outputs: Outputs) -> None:
             tell(f"{folder}: the folder of the outputs cannot be made: {error.strerror}; alerts wait for it")
 
 
-def _counters(pipeline: Pipeline, sinks: Sinks, live: LiveCapture) -> dict[str, object]:
-    return {
-        "capture": live.counters(),
-        **pipeline.counters(),
-        "sinks": sinks.as_dict(),
-    }
-
-
-def _summary(pipeline: Pipeline, live: LiveCapture, seconds: float) -> str:
-    stats, capture = pipeline.stats, live.counters()
+def _summary(pipeline: Pipeline, counts: Counters, seconds: float) -> str:
+    stats = pipeline.stats
     return (
         f"stopped after {seconds:,.0f} s: {stats.packets:,} packets "
-        f"({capture['kernel_drops']:,} dropped by the kernel), "
+        f"({counts['capture']['kernel_drops']:,} dropped by the kernel), "
         f"{stats.flows:,} flows, {stats.alerts_opened:,} incident{'' if stats.alerts_opened == 1 else 's'}"
     )

@@ -26,6 +26,12 @@ class Sinks:
         for delivery in self._deliveries:
             delivery.put(event)
 
+    def put_stats(self, event: Event) -> None:
+        """Counters as an event: for EVE files, where Suricata has them, and for nobody else."""
+        for delivery in self._deliveries:
+            if isinstance(delivery.sink, EveFile):
+                delivery.put(event)
+
     def reopen(self) -> None:
         for delivery in self._deliveries:
             delivery.reopen()

@@ -498,12 +498,14 @@ def test_run_writes_rotates_and_ends_on_sigterm(
         "timeout_ms": 50,
     }
     (first,) = events_of((tmp_path / "eve.jsonl.1").read_bytes())
-    (last,) = events_of(eve.read_bytes())
+    last, counted = events_of(eve.read_bytes())
+    assert counted["event_type"] == "stats"
+    assert counted["stats"]["capture"] == {"kernel_packets": 43, "kernel_drops": 3}
     assert first["in_iface"] == "eth7"
     assert first["alert"]["metadata"]["incident_state"] == ["opened"]
     assert last["alert"]["metadata"]["incident_state"] == ["closed"]
     counters = events_of(stats.read_bytes())[-1]
-    assert counters["sinks"][f"EVE file {eve}"]["delivered"] == 2  # that of the end, too
+    assert counters["sinks"][f"EVE file {eve}"]["delivered"] == 3  # those of the end, too
     assert counters["capture"] == {"kernel_packets": 43, "kernel_drops": 3}
     assert counters["pipeline"]["packets"] == 40 and counters["incidents"]["opened"] == 1
     lines = said.err.splitlines()

@@ -2,7 +2,8 @@
 
     python -m tests.live.taker NAMES OPTIONS [--until N] [--frames] [--record F] [--rows F] [--pause S]
 
-Says `ready` once packets are let in.  Ends at SIGTERM, or after N packets; `--pause` waits after each
+Says `ready` once packets are let in.  Ends at SIGTERM, or after N packets, those that the kernel
+dropped counted; `--pause` waits after each
 batch, as a machine that is too slow would; `--rows` takes the flow records as bytes.
 """
 
@@ -64,7 +65,7 @@ def main() -> None:
                 rows += [records.tobytes() for records in meter.advance(batch.until_ns)]
             if len(batch):
                 time.sleep(arguments.pause)
-            if stopped or live.packets >= arguments.until:
+            if stopped or live.packets + live.counters()["kernel_drops"] >= arguments.until:
                 break
         rows += [records.tobytes() for records in meter.finish()]
         if recording:

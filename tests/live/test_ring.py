@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live.net import Namespaces, ip
-from tests.packets import ethernet, tcp, tcp_frame, udp_frame
+from tests.packets import START_NS, ethernet, tcp, tcp_frame, udp_frame, write_pcap
 from tests.packets import ip as ip_packet
 
 pytestmark = pytest.mark.root
@@ -195,3 +196,25 @@ def test_packets_longer_than_the_link_carries_are_metered_whole_and_told_once(
     assert told.endswith("ethtool -K v0 gro off lro off gso off tso off")
     assert [packet[1] for packet in result["packets"]] == [len(FRAME), len(merged), len(merged)]
     assert result["counters"]["super_packets"] == 2
+
+
+def test_packets_that_a_slow_machine_loses_are_counted_to_the_last(
+    namespaces: Namespaces, tmp_path: Path
+) -> None:
+    """sent = metered + left out, by reason + dropped by the kernel."""
+    count = 20_000
+    arp = ethernet(bytes(46), ether_type=0x0806)
+    sent_file = write_pcap(tmp_path / "sent.pcap", [FRAME, OTHER, arp, FRAME[:30]], [START_NS] * 4)
+    options = {"ring_bytes": 2 << 20, "block_bytes": 64 << 10}
+    until = ("--until", str(count), "--pause", "0.05")
+    with taking(namespaces.here, "v0", *until, **options) as taker:
+        sent = namespaces.send_file(namespaces.there, "v0", sent_file, count=count)
+        result = taker.result()
+    counters, meter = result["counters"], result["meter"]
+    assert sent == counters["kernel_packets"] == count
+    assert counters["kernel_drops"] > 0 and counters["ring_freezes"] > 0
+    assert counters["unread"] == 0
+    assert meter["packets_seen"] == result["given"]
+    left_out = sum(meter[reason] for reason in ("arp", "not_ip", "truncated", "malformed"))
+    assert sent == meter["packets_metered"] + left_out + counters["kernel_drops"]
+    assert meter["arp"] > 0 and meter["truncated"] > 0
