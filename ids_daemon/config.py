@@ -104,7 +104,7 @@ class Capture(Section):
     ring_mib: Annotated[int, Field(ge=2, le=4096)] = 64
     block_kib: Annotated[int, Field(ge=64, le=1024, multiple_of=64)] = 512
     block_timeout_ms: Annotated[int, Field(ge=1, le=1000)] = 10
-    timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 50
+    timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 60
     warn_loss: Annotated[float, Field(ge=0, le=100)] = 0.1
 
 

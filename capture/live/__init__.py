@@ -39,7 +39,7 @@ def open_interface(
     ring_bytes: int = 32 << 20,
     block_bytes: int = 512 << 10,
     block_timeout_ms: int = 10,
-    timeout_ms: int = 50,
+    timeout_ms: int = 60,
     tell: Callable[[str], None] = _say_nothing,
 ) -> LiveCapture:
     """Open network interfaces as one source of PacketBatch; `interface` counts in `names`.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -51,6 +53,16 @@ class LiveCapture:
         self._watch_at = time.monotonic() + _WATCH_S
         self._closed = False
         self._collecting = False
+        self._nothing = PacketBatch(
+            buffer=self._memory.bytes,
+            offset=np.empty(0, np.int64),
+            captured_length=np.empty(0, np.uint32),
+            wire_length=np.empty(0, np.uint32),
+            timestamp_ns=np.empty(0, np.int64),
+            interface=np.empty(0, np.uint16),
+            vlan=np.empty(0, np.int16),
+            link_type=np.empty(0, np.uint16),
+        )
         self.interfaces = [link.name for link in links]
         self.link_types = [link.link_type for link in links]
         self.snaplen = options.snaplen
@@ -126,11 +138,8 @@ class LiveCapture:
             now = time.monotonic()
             if batch is not None:
                 self._tick_at = now + self._timeout_s
-            elif now >= self._tick_at and not any(reader.holds for reader in self._readers):
-                self._tick_at = now + self._timeout_s
-                batch = self._tick(complete_ns)
-            else:
-                self._wait(now)
+            elif self._wait(now) and time.monotonic() >= self._tick_at:
+                batch = self._tick(time.time_ns() - self._lag_ns)
             return batch
         finally:
             self._collecting = False
@@ -164,31 +173,26 @@ class LiveCapture:
 
     def _tick(self, complete_ns: int) -> PacketBatch:
         self._floor_ns = complete_ns
-        nothing = np.empty(0, np.int64)
-        return PacketBatch(
-            buffer=self._memory.bytes,
-            offset=nothing,
-            captured_length=nothing.astype(np.uint32),
-            wire_length=nothing.astype(np.uint32),
-            timestamp_ns=nothing,
-            interface=nothing.astype(np.uint16),
-            vlan=nothing.astype(np.int16),
-            link_type=nothing.astype(np.uint16),
-            until_ns=complete_ns,
-        )
+        self._tick_at = time.monotonic() + self._timeout_s
+        return replace(self._nothing, until_ns=complete_ns)
 
-    def _wait(self, now: float) -> None:
-        """Until a block is ready, the next tick is due, or held packets may be given."""
-        wait_s = self._tick_at - now
+    def _wait(self, now: float) -> bool:
+        """Until a block is ready, the next tick is due, or held packets may be given.
+
+        Whether nothing was ready, and nothing is held.
+        """
+        wait_s, holds = self._tick_at - now, False
         for reader in self._readers:
             if reader.holds:
+                holds = True
                 # A ring whose last block is not given back looks ready: it would not let us wait.
                 wait_s = min(wait_s, (reader.oldest_ns + self._lag_ns - time.time_ns()) / 1e9)
             if reader.socket is not None:
                 self._watch_for(reader.socket.fileno(), 0 if reader.holds else select.POLLIN)
-        events = self._poll.poll(max(1.0, wait_s * 1000))
+        events = self._poll.poll(max(1, math.ceil(wait_s * 1000)))
         if any(event & ~select.POLLIN for _, event in events):
             self._watch_at = now  # see what has become of the link
+        return not holds and not events
 
     def _watch_for(self, descriptor: int, events: int) -> None:
         if self._polled.get(descriptor) != events:

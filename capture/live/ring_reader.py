@@ -73,13 +73,12 @@ class RingReader:
         if self._holds or self.socket is None:
             return
         block = self._start + self._block * self._options.block_bytes
-        words = self._memory.words
-        if not words[block // 4 + BLOCK_STATUS] & _USER:
+        if not self._memory.status[block // 4 + BLOCK_STATUS] & _USER:
             return
         # Between that look and the kernel below the interpreter hands its lock over and back, so
         # that no processor reads the block's content before its status.
         count, late = index_block(
-            words,
+            self._memory.words,
             self._memory.halves,
             self._memory.bytes,
             block,
@@ -116,7 +115,7 @@ class RingReader:
         """Give the block back, if all of it was taken; nobody may read its packets any longer."""
         if self._holds and not self.holds:
             block = self._start + self._block * self._options.block_bytes
-            self._memory.words[block // 4 + BLOCK_STATUS] = _KERNEL
+            self._memory.status[block // 4 + BLOCK_STATUS] = _KERNEL
             self._block = (self._block + 1) % self._options.blocks
             self._holds = False
 

@@ -495,7 +495,7 @@ def test_run_writes_rotates_and_ends_on_sigterm(
         "ring_bytes": 64 << 20,
         "block_bytes": 512 << 10,
         "block_timeout_ms": 10,
-        "timeout_ms": 50,
+        "timeout_ms": 60,
     }
     (first,) = events_of((tmp_path / "eve.jsonl.1").read_bytes())
     last, counted = events_of(eve.read_bytes())
