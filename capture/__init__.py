@@ -31,6 +31,8 @@ _FACE = {
     "open_capture": "capture.files",
     "CaptureWriter": "capture.files",
     "open_interface": "capture.live",
+    "open_shared": "capture.live",
+    "SharedCapture": "capture.live",
     "LiveCapture": "capture.live",
     "FlowWriter": "capture.flowfile",
     "read_records": "capture.records",

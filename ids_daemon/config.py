@@ -105,6 +105,7 @@ class Capture(Section):
     block_kib: Annotated[int, Field(ge=64, le=1024, multiple_of=64)] = 512
     block_timeout_ms: Annotated[int, Field(ge=1, le=1000)] = 10
     timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 60
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     warn_loss: Annotated[float, Field(ge=0, le=100)] = 0.1
 
 

@@ -64,6 +64,22 @@ class PipelineStats:
     def as_dict(self) -> dict[str, int | None]:
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def count(self, batch: PacketBatch) -> None:
+        """Packets that came."""
+        times = batch.timestamp_ns
+        first_ns, last_ns = int(times.min()), int(times.max())
+        self.packets += len(batch)
+        self.wire_bytes += int(batch.wire_length.sum(dtype=np.int64))
+        self.first_ns = first_ns if self.first_ns is None else min(self.first_ns, first_ns)
+        self.last_ns = last_ns if self.last_ns is None else max(self.last_ns, last_ns)
+
+    def take_traffic(self, parts: Sequence[PipelineStats]) -> None:
+        """The packets are those that `parts` counted so far."""
+        self.packets = sum(part.packets for part in parts)
+        self.wire_bytes = sum(part.wire_bytes for part in parts)
+        self.first_ns = min((part.first_ns for part in parts if part.first_ns is not None), default=None)
+        self.last_ns = max((part.last_ns for part in parts if part.last_ns is not None), default=None)
+
     @property
     def flows(self) -> int:
         """Flows that have ended (an evicted one counts: its rest, if any, is a new one)."""
@@ -108,7 +124,7 @@ class Pipeline:
                 problem = error
                 break
             if len(batch):
-                self._count(batch)
+                self.stats.count(batch)
                 self._take(self.meter.process(batch))
             if batch.until_ns >= 0:
                 self._take(self.meter.advance(batch.until_ns))
@@ -153,11 +169,3 @@ class Pipeline:
             else:
                 self.stats.alerts_closed += 1
             self.emit(self.eve.event(alert))
-
-    def _count(self, batch: PacketBatch) -> None:
-        stats, times = self.stats, batch.timestamp_ns
-        first_ns, last_ns = int(times.min()), int(times.max())
-        stats.packets += len(batch)
-        stats.wire_bytes += int(batch.wire_length.sum(dtype=np.int64))
-        stats.first_ns = first_ns if stats.first_ns is None else min(stats.first_ns, first_ns)
-        stats.last_ns = last_ns if stats.last_ns is None else max(stats.last_ns, last_ns)

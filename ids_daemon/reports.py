@@ -8,6 +8,7 @@ from typing import Any
 
 from ids_daemon.eve import Event, encode, stamp
 from ids_daemon.statsfile import StatsFile
+from ids_daemon.wording import NOT_METERED
 
 Tell = Callable[[str], None]
 Counters = Mapping[str, Mapping[str, Any]]
@@ -102,26 +103,17 @@ def stats_event(sensor: str, counters: Counters, uptime_s: float, now_ns: int) -
     return Event(entry, encode(entry))
 
 
-def losses_line(counters: Counters) -> str:
+def losses_line(counters: Counters, not_metered: Mapping[str, int]) -> str:
     """What was left out beside the kernel's drops, by reason, for the end of a run; "" when nothing was."""
     capture, meter = counters["capture"], counters["meter"]
     parts = [
         _some(capture.get("ring_freezes", 0), "times the ring was full"),
         _some(capture.get("unread", 0), "packets left in the ring"),
-        *(_some(meter.get(reason, 0), f"packets {words}") for reason, words in _REASONS.items()),
+        *(_some(count, f"packets not metered ({NOT_METERED[name]})") for name, count in not_metered.items()),
         _some(meter.get("flows_evicted", 0), "flows evicted"),
         _some(sum(sink["dropped"] for sink in counters["sinks"].values()), "alerts dropped"),
     ]
     return ", ".join(part for part in parts if part)
-
-
-#: Why the meter left packets out.
-_REASONS = {
-    "arp": "of ARP",
-    "not_ip": "not of IP",
-    "truncated": "truncated",
-    "malformed": "malformed",
-}
 
 
 def _some(count: int, what: str) -> str:

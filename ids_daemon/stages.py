@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ids_daemon.errors import ConfigError
 from ids_daemon.incidents import Incidents
 from ids_daemon.kernelcache import remove_older
 from ids_daemon.pipeline import Meter, Scorer
+
+if TYPE_CHECKING:
+    from capture import FlowMeter
 
 _ICMP, _ICMPV6 = 1, 58
 
@@ -43,6 +46,11 @@ def build_meter(config: Config, *, as_cicflowmeter: bool = False) -> Meter:
         from capture import CicFlowMeter
 
         return CicFlowMeter(capacity=config.flow.capacity)
+    return build_native_meter(config, as_cicflowmeter=as_cicflowmeter)
+
+
+def build_native_meter(config: Config, *, as_cicflowmeter: bool = False) -> FlowMeter:
+    """The native meter; see `build_meter`."""
     from capture import FlowMeter
 
     flow = config.flow

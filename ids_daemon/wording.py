@@ -77,3 +77,16 @@ def _who(event: dict[str, Any], metadata: dict[str, Any]) -> str:
 
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+#: Why packets are not metered, by the name of the counter.
+NOT_METERED = {
+    "arp": "ARP",
+    "not_ip": "not IP",
+    "truncated": "cut before the headers end",
+    "malformed": "malformed",
+    "ipv6": "IPv6",
+    "other_protocols": "neither TCP nor UDP",
+    "fragments": "later fragments",
+    "link_type": "of a link type that is not read",
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from capture.errors import CaptureError
 from capture.live.link import IFF_RUNNING, IFF_UP, interface_flags, interface_mtu
@@ -14,14 +15,14 @@ Tell = Callable[[str], None]
 
 
 class Link:
-    """One interface and the socket on it, made anew when the interface comes back.
+    """One interface and the sockets on it, one a worker, made anew when the interface comes back.
 
-    `socket` is None while the interface is away, and `generation` grows whenever it is another
-    one.  What is worth knowing goes to `tell`, one line each.  One thread calls `watch`; any may ask
-    for `counts`.
+    `sockets` is empty while the interface is away, and `generation` grows whenever they are others.
+    What is worth knowing goes to `tell`, one line each.  One thread calls `watch`; any may ask for
+    `counts`.
     """
 
-    def __init__(self, name: str, options: RingOptions, tell: Tell) -> None:
+    def __init__(self, name: str, options: RingOptions, tell: Tell, workers: int = 1) -> None:
         self.name = name
         self.generation = 0
         self.changes = 0  #: how often it went down, came up, was removed, came back or changed its MTU
@@ -31,26 +32,28 @@ class Link:
         self._lock = threading.Lock()
         self._counts = RingCounts(0, 0, 0)
         self._told_failure = ""
-        self.socket: PacketSocket | None = PacketSocket(name, options)
-        self.link_type = self.socket.link_type
+        self._workers = workers
+        self.sockets: tuple[PacketSocket, ...] = self._opened()
+        self.link_type = self.sockets[0].link_type
         self._known_as = name
         self._state = ""
 
     def start(self) -> None:
         """Let packets in; CaptureError when the kernel refuses the filter."""
-        assert self.socket is not None
-        self.socket.start()
+        for one in self.sockets:
+            one.start()
         self._state = "up"
         self.watch()
 
     def watch(self) -> None:
         """See what has become of the interface; to be called once a second, and when `poll` tells of it."""
-        if self.socket is None:
+        if not self.sockets:
             self._try_again()
             return
-        self.socket.take_error()
+        for one in self.sockets:
+            one.take_error()
         try:
-            name = socket.if_indextoname(self.socket.index)
+            name = socket.if_indextoname(self.sockets[0].index)
             flags, mtu = interface_flags(name), interface_mtu(name)
         except OSError:
             self._let_go()
@@ -63,9 +66,10 @@ class Link:
         if state != self._state:
             self._changed(f"is {state}" + (" again" if state == "up" else "; waiting for packets"))
             self._state = state
-        if mtu != self.socket.mtu:
-            self._changed(f"the MTU is {mtu} now, it was {self.socket.mtu}")
-            self.socket.mtu = mtu
+        if mtu != self.sockets[0].mtu:
+            self._changed(f"the MTU is {mtu} now, it was {self.sockets[0].mtu}")
+            for one in self.sockets:
+                one.mtu = mtu
 
     def counts(self) -> RingCounts:
         """Of all sockets that were on it."""
@@ -73,53 +77,71 @@ class Link:
             self._collect()
             return self._counts
 
-    def saw_super_packets(self, count: int, longest: int) -> None:
+    def saw_super_packets(self, count: int, longest: int, mtu: int) -> None:
         """Packets came that are longer than the link carries; the first time it is told."""
-        if not self.super_packets and self.socket is not None:
+        with self._lock:
+            first = not self.super_packets
+            self.super_packets += count
+        if first:
             self._tell(
-                f"{self.name}: packets of up to {longest:,} bytes, where the MTU is {self.socket.mtu:,}: the"
+                f"{self.name}: packets of up to {longest:,} bytes, where the MTU is {mtu:,}: the"
                 " network card or the kernel merges them before they are seen. They are metered by their"
                 " real length; to see them as they were sent: "
                 f"ethtool -K {self._known_as} gro off lro off gso off tso off"
             )
-        self.super_packets += count
 
     def close(self) -> None:
-        if self.socket is not None:
+        if self.sockets:
             self._let_go()
 
+    def _opened(self) -> tuple[PacketSocket, ...]:
+        """A socket for each worker; the kernel numbers them in this order, on every interface alike."""
+        with ExitStack() as opened:
+            made: list[PacketSocket] = []
+            for _ in range(self._workers):
+                made.append(PacketSocket(self.name, self._options))
+                opened.callback(made[-1].close)
+            if len(made) > 1:
+                group = made[0].lead()
+                for one in made[1:]:
+                    one.join(group)
+            opened.pop_all()
+        return tuple(made)
+
     def _let_go(self) -> None:
-        assert self.socket is not None
         with self._lock:
             self._collect()
-            self.socket.close()
-            self.socket = None
+            gone, self.sockets = self.sockets, ()
+            for one in gone:
+                one.close()
         self.generation += 1
 
     def _collect(self) -> None:
-        if self.socket is not None:
-            self._counts = self._counts.plus(self.socket.new_counts())
+        for one in self.sockets:
+            self._counts = self._counts.plus(one.new_counts())
 
     def _try_again(self) -> None:
         try:
             index = socket.if_nametoindex(self.name)
             if not interface_flags(self.name) & IFF_UP:
                 return
-            again = PacketSocket(self.name, self._options)
+            again = self._opened()
         except OSError:
             return
         except CaptureError as error:
             self._tell_failure(str(error))
             return
-        if again.link_type != self.link_type:
-            again.close()
+        if again[0].link_type != self.link_type:
+            for one in again:
+                one.close()
             self._tell_failure(
                 f"{self.name}: came back as another kind of interface; start anew to capture it"
             )
             return
-        again.start()
+        for one in again:
+            one.start()
         with self._lock:
-            self.socket = again
+            self.sockets = again
         self.generation += 1
         self._known_as, self._state, self._told_failure = self.name, "up", ""
         self._changed(f"the interface is back (number {index}); capturing goes on")

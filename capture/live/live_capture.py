@@ -38,11 +38,15 @@ class LiveCapture:
     `close`, which any thread or signal handler may call; it takes effect within the timeout.
     """
 
-    def __init__(self, links: Sequence[Link], options: RingOptions, *, timeout_ms: int) -> None:
+    def __init__(
+        self, links: Sequence[Link], options: RingOptions, *, timeout_ms: int, worker: int = 0
+    ) -> None:
+        """`worker`: whose part of the packets this is; number 0 looks after the links."""
         self._links = list(links)
+        self._worker = worker
         self._memory = RingMemory(len(links), options.ring_bytes)
         self._readers = [
-            RingReader(link, number, self._memory, number, options) for number, link in enumerate(links)
+            RingReader(link, number, worker, self._memory, options) for number, link in enumerate(links)
         ]
         self._timeout_s = timeout_ms / 1000
         self._lag_ns = options.block_timeout_ms * 1_000_000 + _MARGIN_NS
@@ -95,25 +99,18 @@ class LiveCapture:
         """What the kernel counted on each interface."""
         return [link.counts() for link in self._links]
 
+    @property
+    def late(self) -> int:
+        """Packets stamped before a time that had been said to be over, and moved up to it."""
+        return sum(reader.late for reader in self._readers)
+
     def counters(self) -> dict[str, int]:
         """What became of the packets: kernel_packets = kernel_drops + unread + those given.
 
-        `unread` lie in the ring, at the end for good; `late` were stamped before a time that had been
-        said to be over, and moved up to it; `super_packets` are longer than their link carries.
+        `unread` lie in the ring, at the end for good; `super_packets` are longer than their link carries.
         """
         given = self.packets  # before the kernel is asked, which goes on counting
-        counts = self.interface_counts()
-        packets = sum(count.packets for count in counts)
-        drops = sum(count.drops for count in counts)
-        return {
-            "kernel_packets": packets,
-            "kernel_drops": drops,
-            "ring_freezes": sum(count.freezes for count in counts),
-            "unread": max(0, packets - drops - given),
-            "late": sum(reader.late for reader in self._readers),
-            "super_packets": sum(link.super_packets for link in self._links),
-            "link_changes": sum(link.changes for link in self._links),
-        }
+        return counters_of(self._links, given, self.late)
 
     def __iter__(self) -> Iterator[PacketBatch]:
         while not self._closed:
@@ -151,13 +148,14 @@ class LiveCapture:
         now = time.monotonic()
         if now >= self._watch_at:
             self._watch_at = now + _WATCH_S
-            for link in self._links:
-                link.watch()
-        for reader in self._readers:
-            before = reader.socket.fileno() if reader.socket is not None else -1
-            if reader.follow():
-                if self._polled.pop(before, None) is not None:
-                    self._poll.unregister(before)
+            if self._worker == 0:
+                for link in self._links:
+                    link.watch()
+        followed = [reader.follow() for reader in self._readers]
+        if any(followed):
+            for descriptor in self._polled:
+                self._poll.unregister(descriptor)
+            self._polled.clear()
 
     def _merged(self, complete_ns: int) -> PacketBatch | None:
         """What may be given: all of one ring, of several what none of the others can be behind."""
@@ -187,8 +185,9 @@ class LiveCapture:
                 holds = True
                 # A ring whose last block is not given back looks ready: it would not let us wait.
                 wait_s = min(wait_s, (reader.oldest_ns + self._lag_ns - time.time_ns()) / 1e9)
-            if reader.socket is not None:
-                self._watch_for(reader.socket.fileno(), 0 if reader.holds else select.POLLIN)
+            descriptor = -1 if reader.socket is None else reader.socket.fileno()
+            if descriptor >= 0:
+                self._watch_for(descriptor, 0 if reader.holds else select.POLLIN)
         events = self._poll.poll(max(1, math.ceil(wait_s * 1000)))
         if any(event & ~select.POLLIN for _, event in events):
             self._watch_at = now  # see what has become of the link
@@ -202,6 +201,55 @@ class LiveCapture:
     def _close_links(self) -> None:
         for link in self._links:
             link.close()
+
+
+def counters_of(links: Sequence[Link], given: int, late: int) -> dict[str, int]:
+    """The counters of links of which `given` packets were read."""
+    counts = [link.counts() for link in links]
+    packets = sum(count.packets for count in counts)
+    drops = sum(count.drops for count in counts)
+    return {
+        "kernel_packets": packets,
+        "kernel_drops": drops,
+        "ring_freezes": sum(count.freezes for count in counts),
+        "unread": max(0, packets - drops - given),
+        "late": late,
+        "super_packets": sum(link.super_packets for link in links),
+        "link_changes": sum(link.changes for link in links),
+    }
+
+
+class SharedCapture:
+    """The packets of some interfaces shared by workers: each iterates over one of `parts`.
+
+    Both directions of a flow, its fragments and what is in its tunnel are in one part.
+    """
+
+    def __init__(self, links: Sequence[Link], parts: Sequence[LiveCapture]) -> None:
+        self._links = list(links)
+        self.parts = list(parts)
+        self.interfaces = self.parts[0].interfaces
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the iteration of all parts."""
+        for part in self.parts:
+            part.close()
+
+    def counters(self) -> dict[str, int]:
+        """See LiveCapture; of all parts together."""
+        given = sum(part.packets for part in self.parts)
+        return counters_of(self._links, given, sum(part.late for part in self.parts))
 
 
 def _by_time(parts: list[Columns]) -> Columns:

@@ -19,10 +19,13 @@ from capture.live.link import (
     interface_names,
     link_type_of,
 )
+from capture.live.spreading import by_addresses
 
 # <linux/if_packet.h>, <asm-generic/socket.h>; what Python's socket module does not name.
 _SOL_PACKET = 263
 _ADD_MEMBERSHIP, _RX_RING, _STATISTICS, _VERSION, _IGNORE_OUTGOING = 1, 5, 6, 10, 23
+_FANOUT, _FANOUT_DATA = 18, 22
+_FANOUT_CBPF, _FANOUT_UNIQUE_ID = 6, 0x2000
 _MR_PROMISC = 1
 _TPACKET_V3 = 2
 _SO_ATTACH_FILTER = 26
@@ -139,6 +142,27 @@ class PacketSocket:
             else:
                 problem = f"the kernel gives no ring of {size}: {error.strerror}"
             raise CaptureError(f"{self.name}: {problem}") from None
+
+    def lead(self) -> int:
+        """Begin a group of sockets that share the packets by their addresses; its number."""
+        self._fan_out((_FANOUT_CBPF | _FANOUT_UNIQUE_ID) << 16)
+        described, kept = bpf.packed(by_addresses())
+        self._socket.setsockopt(_SOL_PACKET, _FANOUT_DATA, described)
+        del kept  # the kernel has copied it
+        return self._socket.getsockopt(_SOL_PACKET, _FANOUT) & 0xFFFF
+
+    def join(self, group: int) -> None:
+        """Share the packets with the group."""
+        self._fan_out(group | _FANOUT_CBPF << 16)
+
+    def _fan_out(self, request: int) -> None:
+        try:
+            self._socket.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("@I", request))
+        except OSError as error:
+            raise CaptureError(
+                f"{self.name}: its packets cannot be shared by workers: {error.strerror};"
+                " set capture.workers to 1"
+            ) from None
 
     def start(self) -> None:
         """Begin to take packets: those that the filter matches."""

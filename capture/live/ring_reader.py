@@ -20,19 +20,19 @@ Columns = tuple[Any, ...]
 
 
 class RingReader:
-    """Reads the ring of a link, which lies at `place` in `memory`, and whatever ring follows it there.
+    """Reads the ring that a worker has of a link, in `memory`, and whatever ring follows it there.
 
     At most one block is held at a time; it goes back to the kernel once all its packets were taken
     and `release` is called.
     """
 
     def __init__(
-        self, link: Link, interface: int, memory: RingMemory, place: int, options: RingOptions
+        self, link: Link, interface: int, worker: int, memory: RingMemory, options: RingOptions
     ) -> None:
         self.link = link
         self.late = 0  #: packets whose stamp was moved up
-        self._memory, self._place, self._options = memory, place, options
-        self._start = place * options.ring_bytes
+        self._worker, self._memory, self._place, self._options = worker, memory, interface, options
+        self._start = interface * options.ring_bytes
         self._generation = -1
         self.socket: PacketSocket | None = None
         most = options.block_bytes // SMALLEST_PACKET
@@ -49,13 +49,18 @@ class RingReader:
         if self._generation == self.link.generation:
             return False
         self._generation = self.link.generation
-        self.socket = self.link.socket
+        sockets = self.link.sockets
+        self.socket = sockets[self._worker] if sockets else None
         self._block = self._first = self._count = 0
         self._holds = False
         if self.socket is None:
             self._memory.clear(self._place)
         else:
-            self._memory.put(self._place, self.socket.fileno())
+            try:
+                self._memory.put(self._place, self.socket.fileno())
+            except OSError:  # gone again meanwhile: the link's next generation tells
+                self._memory.clear(self._place)
+                self.socket = None
         return True
 
     @property
@@ -121,4 +126,5 @@ class RingReader:
 
     def _count_super_packets(self, wire: npt.NDArray[np.uint32]) -> None:
         if self.socket is not None and (longest := int(wire.max())) > self.socket.longest_frame:
-            self.link.saw_super_packets(int((wire > self.socket.longest_frame).sum()), longest)
+            count = int((wire > self.socket.longest_frame).sum())
+            self.link.saw_super_packets(count, longest, self.socket.mtu)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ids_daemon.eve import Event
 from ids_daemon.pipeline import Pipeline
-from ids_daemon.wording import first, hosts, printable, short_time
+from ids_daemon.wording import NOT_METERED, first, hosts, printable, short_time
 
 #: Rows of the table; more incidents are counted, and stand in the alerts.
 MAX_ROWS = 200
@@ -111,20 +111,8 @@ def show_summary(
 
 def _not_metered(packets: int, reasons: dict[str, int]) -> str:
     """` (n metered; n ARP, n IPv6)`, and nothing when all were metered."""
-    said = [f"{count:,} {_REASONS[name]}" for name, count in reasons.items() if count]
+    said = [f"{count:,} {NOT_METERED[name]}" for name, count in reasons.items() if count]
     return f" ({packets - sum(reasons.values()):,} metered; {', '.join(said)})" if said else ""
-
-
-_REASONS = {
-    "arp": "ARP",
-    "not_ip": "not IP",
-    "truncated": "cut before the headers end",
-    "malformed": "malformed",
-    "ipv6": "IPv6",
-    "other_protocols": "neither TCP nor UDP",
-    "fragments": "later fragments",
-    "link_type": "of a link type that is not read",
-}
 
 
 def _windows(pipeline: Pipeline) -> str:

@@ -20,9 +20,9 @@ from ids_daemon.sinks import Sinks, configured
 from ids_daemon.statsfile import StatsFile
 
 if TYPE_CHECKING:
-    from capture import PacketBatch
+    from capture import LiveCapture, PacketBatch, SharedCapture
     from ids_daemon.config import Capture, Outputs
-    from ids_daemon.pipeline import Pipeline
+    from ids_daemon.pipeline import Meter, Pipeline
 
 _DESCRIPTION = """\
 Watch network interfaces and tell the configured outputs about attacks, until SIGTERM or Ctrl-C, which
@@ -54,28 +54,53 @@ def run(options: argparse.Namespace) -> int:
             ["capture.interfaces: is empty: name an interface there or with -i (`ip link` lists them)"]
         )
 
-    from capture import open_interface
-    from ids_daemon.pipeline import Pipeline
+    problems = []
+    if config.capture.workers > 1 and options.record is not None:
+        problems.append("--record: needs capture.workers to be 1: the packets of several are in no order")
+    if config.capture.workers > 1 and config.detector.meter != "native":
+        problems.append("capture.workers: only the native meter works in several: set it to 1")
+    if problems:
+        raise ConfigError(problems)
+
+    from capture import open_interface, open_shared
+    from ids_daemon.fanout import FanOut
+    from ids_daemon.pipeline import Pipeline, PipelineStats
     from ids_daemon.recording import Recording
-    from ids_daemon.stages import build_incidents, build_meter, build_scoring, load_kernels
+    from ids_daemon.stages import (
+        build_incidents,
+        build_meter,
+        build_native_meter,
+        build_scoring,
+        load_kernels,
+    )
 
     make_folders(config.outputs)
     with ExitStack() as opened:
         sinks = Sinks(configured(config.outputs), config.outputs.queue, tell)
         opened.callback(sinks.close)
         load_kernels(config, tell)
-        meter = build_meter(config)
         scoring = build_scoring(config, own_addresses(interfaces))
         tell(scoring.description)
-        live = opened.enter_context(open_interface(interfaces, tell=tell, **capture_options(config.capture)))
-        source: Iterable[PacketBatch] = live
-        if options.record is not None:
-            recording = Recording(options.record, live, tell)
-            opened.callback(recording.close)
-            source = recording.of(live)
+        how = capture_options(config.capture)
+        workers = config.capture.workers
+        live: LiveCapture | SharedCapture
+        source: Iterable[PacketBatch]
+        meter: Meter
+        passed = PipelineStats()
+        if workers == 1:
+            meter = build_meter(config)
+            source = live = opened.enter_context(open_interface(interfaces, tell=tell, **how))
+            if options.record is not None:
+                recording = Recording(options.record, live, tell)
+                opened.callback(recording.close)
+                source = recording.of(live)
+        else:
+            live = opened.enter_context(open_shared(interfaces, workers, tell=tell, **how))
+            meter = fan_out = FanOut(live.parts, [build_native_meter(config) for _ in range(workers)])
+            source = fan_out.ticks(passed)
         names = dict(enumerate(live.interfaces))
         eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, names.get)
-        pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, sinks.put)
+        pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, sinks.put, stats=passed)
         stats = StatsFile(config.outputs.stats, tell)
         opened.callback(stats.close)
 
@@ -104,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
             counts = counters()
             stats.write(counts)
             tell(_summary(pipeline, counts, time.monotonic() - started))
-            if lost := losses_line(counts):
+            if lost := losses_line(counts, meter.stats.not_metered()):
                 tell(f"left out: {lost}")
     return 0
 

@@ -138,7 +138,10 @@ def daemon(workers: int) -> Listener:
 
     def command() -> tuple[list[str], Callable[[str], tuple[int, str]]]:
         stats.unlink(missing_ok=True)
-        config.write_text(f"outputs: {{eve: {{path: {OUT}/eve.jsonl}}, stats: {{path: {stats}}}}}\n")
+        config.write_text(
+            f"outputs: {{eve: {{path: {OUT}/eve.jsonl}}, stats: {{path: {stats}}}}}\n"
+            f"capture: {{workers: {workers}}}\n"
+        )
         words = [sys.executable, "-m", "ids_daemon", "run", "-i", LINK, "--config", str(config)]
         return words, read
 

@@ -124,11 +124,11 @@ def test_the_stats_event_of_another_meter_has_what_it_counts() -> None:
 
 def test_the_end_of_a_run_names_what_was_left_out_by_reason() -> None:
     counts = counters(100, 7)
-    assert losses_line(counts) == ""
+    assert losses_line(counts, {"arp": 0}) == ""
     counts["capture"] |= {"ring_freezes": 2, "unread": 1_000}
-    counts["meter"] |= {"arp": 3, "malformed": 1, "flows_evicted": 4}
+    counts["meter"] |= {"flows_evicted": 4}
     counts["sinks"] = {"a": {"dropped": 5}, "b": {"dropped": 6}}
-    assert losses_line(counts) == (
-        "2 times the ring was full, 1,000 packets left in the ring, 3 packets of ARP, 1 packets malformed,"
-        " 4 flows evicted, 11 alerts dropped"
+    assert losses_line(counts, {"arp": 3, "not_ip": 0, "malformed": 1}) == (
+        "2 times the ring was full, 1,000 packets left in the ring, 3 packets not metered (ARP), 1 packets"
+        " not metered (malformed), 4 flows evicted, 11 alerts dropped"
     )

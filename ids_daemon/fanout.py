@@ -1,0 +1,204 @@
+"""Several workers that capture and meter, each in a thread with a table of its own.
+
+Their records are merged by time before the windows, because a scan is one host across all of
+them.  A worker's clock says that its later records are not older, so what is older than every
+clock can go on, in the order in which one meter would have given it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from capture import PacketBatch
+from ids_daemon.pipeline import Meter, PipelineStats
+
+#: Records that wait of one worker before it waits for the others: 50 MB.  Its ring fills meanwhile,
+#: and what that loses the kernel counts.
+_WAITING = 1 << 16
+#: Nobody waits longer for another thread without looking around.
+_PATIENCE_S = 0.25
+_END = 2**63 - 1
+
+
+class Source(Protocol):
+    """The face of `capture.LiveCapture`."""
+
+    def __iter__(self) -> Iterator[PacketBatch]: ...
+
+
+class ClockedMeter(Meter, Protocol):
+    """The face of `capture.FlowMeter`: a meter that says how far it is."""
+
+    @property
+    def clock_ns(self) -> int: ...
+
+
+class _Worker(threading.Thread):
+    """One source through one meter; what comes out waits for the merge."""
+
+    def __init__(self, number: int, source: Source, meter: ClockedMeter, change: threading.Condition) -> None:
+        super().__init__(name=f"worker {number}", daemon=True)
+        self.meter = meter
+        self.traffic = PipelineStats()
+        self.waiting: list[np.ndarray] = []
+        self.count = 0
+        self.clock_ns = -(2**63)
+        self.stopping = False
+        self.problem: BaseException | None = None
+        self._source = source
+        self._change = change
+
+    def run(self) -> None:
+        try:
+            for batch in self._source:
+                if self.stopping:
+                    break
+                records: list[np.ndarray] = []
+                if len(batch):
+                    self.traffic.count(batch)
+                    records += self.meter.process(batch)
+                if batch.until_ns >= 0:
+                    records += self.meter.advance(batch.until_ns)
+                self._put(records, self.meter.clock_ns)
+            self._put(list(self.meter.finish()), _END)
+        except BaseException as error:  # noqa: BLE001 - whatever it is ends the service, with its reason
+            self.problem = error
+            self._put([], _END)
+
+    def _put(self, records: list[np.ndarray], clock_ns: int) -> None:
+        with self._change:
+            if self.count > _WAITING and not self.stopping:
+                self._change.wait(_PATIENCE_S)
+            self.waiting += records
+            self.count += sum(map(len, records))
+            self.clock_ns = max(self.clock_ns, clock_ns)
+            self._change.notify_all()
+
+    def take(self, before_ns: int) -> list[np.ndarray]:
+        """The waiting records that are older; they come in the order of their times."""
+        taken = []
+        while self.waiting:
+            first = self.waiting[0]
+            older = int(np.searchsorted(first["time_ns"], before_ns))
+            if older < len(first):
+                taken.append(first[:older])
+                self.waiting[0] = first[older:]
+                break
+            taken.append(self.waiting.pop(0))
+        taken = [some for some in taken if len(some)]
+        self.count -= sum(map(len, taken))
+        return taken
+
+
+class FanOut:
+    """Workers behind the face of one meter; `ticks` is the source that goes with it."""
+
+    def __init__(self, sources: Sequence[Source], meters: Sequence[ClockedMeter]) -> None:
+        self._change = threading.Condition()
+        self._workers = [
+            _Worker(number, source, meter, self._change)
+            for number, (source, meter) in enumerate(zip(sources, meters, strict=True))
+        ]
+        self._total: PipelineStats | None = None
+        self.stats = _Sum([worker.meter for worker in self._workers])
+
+    def ticks(self, stats: PipelineStats) -> Iterator[PacketBatch]:
+        """Start the workers, and give a batch without packets whenever time went on for all of them.
+
+        `stats` gets what they counted.  What ended a worker is raised here.
+        """
+        for worker in self._workers:
+            worker.start()
+        self._total = stats
+        told_ns = -1
+        while True:
+            with self._change:
+                if self._clock_ns() <= told_ns:
+                    self._change.wait(_PATIENCE_S)
+                clock_ns = self._clock_ns()
+            self._sum_up()
+            for worker in self._workers:
+                if worker.problem is not None:
+                    raise worker.problem
+            if clock_ns == _END:
+                return
+            told_ns = max(told_ns, clock_ns)
+            yield _tick(told_ns)
+
+    def process(self, batch: PacketBatch) -> Iterable[np.ndarray]:
+        """The workers have the packets; there are none here."""
+        return ()
+
+    def advance(self, now_ns: int) -> Iterator[np.ndarray]:
+        """The records older than `now_ns`, by time."""
+        with self._change:
+            taken = [some for worker in self._workers for some in worker.take(now_ns)]
+            self._change.notify_all()
+        if taken:
+            yield _by_time(taken)
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """End the workers; the rest of their records."""
+        with self._change:
+            for worker in self._workers:
+                worker.stopping = True
+            self._change.notify_all()
+        for worker in self._workers:
+            if worker.is_alive():
+                worker.join()
+        self._sum_up()
+        yield from self.advance(_END)
+
+    def _sum_up(self) -> None:
+        if self._total is not None:
+            self._total.take_traffic([worker.traffic for worker in self._workers])
+
+    def _clock_ns(self) -> int:
+        return min(worker.clock_ns for worker in self._workers)
+
+
+class _Sum:
+    """The counters of all meters together."""
+
+    def __init__(self, meters: Sequence[ClockedMeter]) -> None:
+        self._meters = meters
+
+    def as_dict(self) -> dict[str, int]:
+        return _added([meter.stats.as_dict() for meter in self._meters])
+
+    def not_metered(self) -> dict[str, int]:
+        return _added([meter.stats.not_metered() for meter in self._meters])
+
+
+def _added(counters: list[dict[str, int]]) -> dict[str, int]:
+    return {name: sum(one[name] for one in counters) for name in counters[0]}
+
+
+def _tick(until_ns: int) -> PacketBatch:
+    return PacketBatch(
+        buffer=np.empty(0, np.uint8),
+        offset=np.empty(0, np.int64),
+        captured_length=np.empty(0, np.uint32),
+        wire_length=np.empty(0, np.uint32),
+        timestamp_ns=np.empty(0, np.int64),
+        interface=np.empty(0, np.uint16),
+        vlan=np.empty(0, np.int16),
+        link_type=np.empty(0, np.uint16),
+        until_ns=until_ns,
+    )
+
+
+def _by_time(parts: list[np.ndarray]) -> np.ndarray:
+    """One array of them all, in the order in which one meter gives its records."""
+    if len(parts) == 1:
+        return parts[0]
+    kind = parts[0].dtype
+    # As bytes: numpy copies structured records field by field.
+    rows = np.concatenate([part.view(np.uint8).reshape(len(part), kind.itemsize) for part in parts])
+    joined = rows.view(kind).reshape(-1)
+    order = np.lexsort((joined["start_ns"], joined["time_ns"]))
+    return rows[order].view(kind).reshape(-1)
