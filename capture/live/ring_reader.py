@@ -45,8 +45,8 @@ class RingReader:
         self._holds = False
 
     def follow(self) -> bool:
-        """Take over the ring that the link has now; whether it is another one."""
-        if self._generation == self.link.generation:
+        """Take over the ring that the link has now, once the last one is read; whether it is another one."""
+        if self._generation == self.link.generation or self._holds or self._is_ready():
             return False
         self._generation = self.link.generation
         sockets = self.link.sockets
@@ -75,10 +75,7 @@ class RingReader:
 
     def look(self, floor_ns: int) -> None:
         """Hold the next block, if there is one and none is held."""
-        if self._holds or self.socket is None:
-            return
-        block = self._start + self._block * self._options.block_bytes
-        if not self._memory.status[block // 4 + BLOCK_STATUS] & _USER:
+        if self._holds or self.socket is None or not self._is_ready():
             return
         # Between that look and the kernel below the interpreter hands its lock over and back, so
         # that no processor reads the block's content before its status.
@@ -86,7 +83,7 @@ class RingReader:
             self._memory.words,
             self._memory.halves,
             self._memory.bytes,
-            block,
+            self._next,
             self.socket.is_ethernet,
             floor_ns,
             self._index,
@@ -119,10 +116,17 @@ class RingReader:
     def release(self) -> None:
         """Give the block back, if all of it was taken; nobody may read its packets any longer."""
         if self._holds and not self.holds:
-            block = self._start + self._block * self._options.block_bytes
-            self._memory.status[block // 4 + BLOCK_STATUS] = _KERNEL
+            self._memory.status[self._next // 4 + BLOCK_STATUS] = _KERNEL
             self._block = (self._block + 1) % self._options.blocks
             self._holds = False
+
+    @property
+    def _next(self) -> int:
+        """Where the block is that is held, or read next."""
+        return self._start + self._block * self._options.block_bytes
+
+    def _is_ready(self) -> bool:
+        return bool(self._memory.status[self._next // 4 + BLOCK_STATUS] & _USER)
 
     def _count_super_packets(self, wire: npt.NDArray[np.uint32]) -> None:
         if self.socket is not None and (longest := int(wire.max())) > self.socket.longest_frame:

@@ -32,7 +32,7 @@ from tests.bench.traffic import write_mixed, write_syn_flood
 from tests.live.net import Namespaces, reason_against
 from tests.packets import START_NS, tcp_frame, write_pcap
 
-OUT = Path("out/bench-live")
+OUT = Path("out/bench-live").absolute()
 LINK = "v0"
 PACKETS_OF_A_CAPTURE = 300_000
 SCAPY_AT_MOST = 100_000  # packets a second: above it only loses more, and takes minutes to stop
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--rates", default="20000,100000,300000,0", help="packets a second; 0: all it can")
     parser.add_argument("--seconds", type=float, default=5, help="of sending, at each rate")
     parser.add_argument("--workers", default="1", help="numbers of workers of the daemon")
+    parser.add_argument("--idle", type=float, default=20, metavar="S", help="seconds of a silent link")
     parser.add_argument("--soak", type=float, default=0, metavar="S", help="seconds to watch the memory")
     parser.add_argument("--listen", choices=("latency", "snapshot"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -94,7 +95,7 @@ def main() -> None:
     captures = {"mixed": OUT / "mixed.pcap", "SYN flood": OUT / "flood.pcap"}
     write_mixed(captures["mixed"], PACKETS_OF_A_CAPTURE)
     write_syn_flood(captures["SYN flood"], PACKETS_OF_A_CAPTURE)
-    console = Console(width=120)
+    console = Console(width=140)
     with Namespaces(links=1) as net:
         table = Table(
             "traffic", "listener", "asked a s", "sent a s", "sent", "seen", "lost", "told lost", "CPU s"
@@ -106,7 +107,7 @@ def main() -> None:
                         continue
                     table.add_row(label, name, *compared(net, listener, capture, rate, arguments.seconds))
         console.print(table)
-        console.print(idle(net))
+        console.print(idle(net, arguments.idle))
         console.print(latency(net, captures["mixed"]))
         console.print(snapshot(net))
         if arguments.soak:
@@ -195,7 +196,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def idle(net: Namespaces, seconds: float = 20) -> str:
+def idle(net: Namespaces, seconds: float) -> str:
     command, _ = daemon(1)()
     with net.spawned(net.here, *command) as process:
         until_watching(process)

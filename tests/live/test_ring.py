@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -218,3 +219,21 @@ def test_packets_that_a_slow_machine_loses_are_counted_to_the_last(
     left_out = sum(meter[reason] for reason in ("arp", "not_ip", "truncated", "malformed"))
     assert sent == meter["packets_metered"] + left_out + counters["kernel_drops"]
     assert meter["arp"] > 0 and meter["truncated"] > 0
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv: apt-get install util-linux")
+@pytest.mark.parametrize("links", ["v0", "v0,v1"])
+def test_one_capability_is_enough_and_without_it_one_line_names_it(
+    namespaces: Namespaces, links: str
+) -> None:
+    def with_only(capabilities: str) -> list[str]:
+        sets = [f"--bounding-set=-all{capabilities}", f"--inh-caps=-all{capabilities}"]
+        return ["setpriv", *sets, sys.executable, "-m", "tests.live.taker", links, "{}"]
+
+    with namespaces.spawned(namespaces.here, *with_only(",+net_raw"), "--until", "1", "--frames") as process:
+        taker = Taker(process)
+        assert taker.line() == "ready"
+        namespaces.send(namespaces.there, ("v0", FRAME))
+        assert frames(taker.result()) == [FRAME.hex()]
+    said = json.loads(namespaces.run(namespaces.here, *with_only("")).stdout)
+    assert said.startswith("v0: capturing needs the capability CAP_NET_RAW; run as root, or give it with ")
