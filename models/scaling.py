@@ -1,23 +1,29 @@
-"""Raw windows to [0, 1]: signed log1p, then each column by its range in training, clipped.
+"""Raw windows to [0, 1].
 
-`log-minmax` is what the shipped models use; `minmax` leaves the logarithm out, as the paper's
-preprocessing does.
+Rows: signed log1p, then each column by its range in training, clipped (`log-minmax`); `minmax`
+leaves the logarithm out, as the paper's preprocessing does.  Counters likewise, or by how rare
+their value is on benign streams.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 Kind = Literal["log-minmax", "minmax"]
+Part = TypeVar("Part")
 Floats = npt.NDArray[np.float32]
 
 _TAIL = 0.001  # share of values left above the upper end, so one wild value flattens no column
 _LARGEST = np.float32(1e38)  # beyond it a column's range would be no float32; nothing measured is
+
+_RAREST = 3.0  # decades: one benign window in a thousand, and what is rarer, becomes 1
+_LEVELS = 31
+_PART = 4096  # windows at a time, so that the comparisons with all levels fit a cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,33 +82,123 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rarity:
+    """How rare a counter's value is on benign streams of its role: 0 usual, 1 one in a thousand or none.
+
+    Level k of a counter is the value that one in 10^(k / 10) benign windows reaches; 1e38 where
+    that is none.  Between two levels the logarithm of the value counts.
+    """
+
+    role: int  #: the counter that is 1 on actor streams and 0 on target streams; it stays as it is
+    levels: Floats  #: (2, C, 31) target streams first; rising with k
+
+    @classmethod
+    def fit(cls, counters: Floats, weight: npt.NDArray[np.float64], role: int) -> Rarity:
+        """Levels of (W, C) raw counters, of which each window stands for `weight` benign ones."""
+        levels = np.full((2, counters.shape[1], _LEVELS), _LARGEST, np.float32)
+        wanted = 10.0 ** (-_RAREST * np.arange(_LEVELS) / (_LEVELS - 1))
+        for side in (0, 1):
+            chosen = (counters[:, role] > 0) == side
+            chosen &= weight > 0
+            if not chosen.any():
+                continue
+            share = weight[chosen] / weight[chosen].sum()
+            for column in range(counters.shape[1]):
+                values = _finite(counters[chosen, column])
+                order = np.argsort(values, kind="stable")
+                distinct, first = np.unique(values[order], return_index=True)
+                reached = np.cumsum(share[order][::-1])[::-1][first]  # by so many: falls with the value
+                at = np.searchsorted(-reached, -wanted * (1 + 1e-9))
+                there = at < len(distinct)
+                levels[side, column, there] = distinct[at[there]]
+        return cls(role, levels)
+
+    def apply(self, table: Floats) -> None:
+        """Scale a finite (W, C) table in place."""
+        actors = table[:, self.role] > 0
+        kept = table[:, self.role].copy()
+        _signed_log1p(table)
+        for side in (0, 1):
+            levels = self.levels[side].copy()
+            _signed_log1p(levels)
+            of_side = np.flatnonzero(actors == side)
+            for start in range(0, len(of_side), _PART):
+                part = of_side[start : start + _PART]
+                table[part] = _between(table[part], levels)
+        table[:, self.role] = kept
+
+    def to_json(self) -> dict[str, Any]:
+        return {"role": self.role, "levels": self.levels.tolist()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rarity:
+        """The inverse of `to_json`, exactly.  ValueError for anything else."""
+        role, sides = data.get("role"), data.get("levels")
+        if not isinstance(sides, list) or len(sides) != 2 or not all(isinstance(one, list) for one in sides):
+            raise ValueError("levels is not a pair of lists")
+        if len(sides[0]) != len(sides[1]):
+            raise ValueError("levels of actors and targets differ in length")
+        if type(role) is not int or not 0 <= role < len(sides[0]):
+            raise ValueError(f"role {role!r} is no counter")
+        levels = np.array([[_numbers({"levels": one}, "levels") for one in side] for side in sides])
+        if levels.ndim != 3 or levels.shape[2] != _LEVELS:
+            raise ValueError(f"levels: {_LEVELS} a counter wanted")
+        if (np.diff(levels) < 0).any():
+            raise ValueError("levels fall")
+        return cls(role, levels)
+
+
+def _between(values: Floats, levels: Floats) -> Floats:
+    """Where (W, C) values lie among (C, K) rising levels: 0 up to the first, 1 from the last on."""
+    column = np.arange(len(levels))
+    last = levels.shape[1] - 1
+    at = np.maximum((values[:, :, None] >= levels).sum(axis=2) - 1, 0)
+    low, high = levels[column, at], levels[column, np.minimum(at + 1, last)]
+    span = high - low
+    span[span <= 0] = np.inf
+    return np.clip((at + np.maximum(values - low, 0) / span) / last, 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
     """Of the F row columns and the C counters of a window."""
 
     kind: Kind
     rows: Columns
-    counters: Columns
+    counters: Columns | Rarity
     present: int  #: the row column that is 1 for a row and 0 for padding
 
     @classmethod
-    def fit(cls, rows: Floats, counters: Floats, present: int = -1, kind: Kind = "log-minmax") -> Scaling:
-        """Ranges of training data.
+    def fit(
+        cls,
+        rows: Floats,
+        counters: Floats,
+        present: int = -1,
+        kind: Kind = "log-minmax",
+        *,
+        role: int = -1,
+        benign: npt.NDArray[np.float64] | None = None,
+    ) -> Scaling:
+        """Ranges of training data; counters by their rarity when `benign` is given.
 
         rows: (..., F) raw, windows or a table of rows; those whose `present` column is 0 do not
             count.
         counters: (..., C) raw.
+        role: the counter that is 1 on actor streams.
+        benign: (W,) how many benign windows each window of `counters`, (W, C) then, stands for.
         """
         if kind not in get_args(Kind):
             raise ValueError(f"scaling kind {kind!r}: {' or '.join(get_args(Kind))} wanted")
         width = rows.shape[-1]
         table = rows.reshape(-1, width)
         shown = table[:, present] != 0
-        return cls(
-            kind,
-            Columns.fit(table if shown.all() else table[shown], kind),
-            Columns.fit(counters.reshape(-1, counters.shape[-1]), kind),
-            present % width,
-        )
+        of_counters: Columns | Rarity
+        if benign is None:
+            of_counters = Columns.fit(counters.reshape(-1, counters.shape[-1]), kind)
+        else:
+            of_counters = Rarity.fit(counters, benign, role % counters.shape[-1])
+        of_rows = Columns.fit(table if shown.all() else table[shown], kind)
+        return cls(kind, of_rows, of_counters, present % width)
 
     def transform_rows(self, rows: Floats) -> Floats:
         """(..., F) raw to a new float32 array in [0, 1]; padded rows are all 0."""
@@ -124,11 +220,15 @@ class Scaling:
 
     def transform_counters(self, counters: Floats) -> Floats:
         """(..., C) raw to a new float32 array in [0, 1]."""
-        width = len(self.counters.low)
+        by = self.counters
+        width = len(by.low) if isinstance(by, Columns) else by.levels.shape[1]
         if counters.shape[-1] != width:
             raise ValueError(f"{counters.shape[-1]} counters, {width} were fitted")
         scaled = _finite(counters.reshape(-1, width))
-        self.counters.apply(scaled, self.kind)
+        if isinstance(by, Columns):
+            by.apply(scaled, self.kind)
+        else:
+            by.apply(scaled)
         return scaled.reshape(counters.shape)
 
     def to_json(self) -> dict[str, Any]:
@@ -149,18 +249,25 @@ class Scaling:
         present = data.get("present")
         if kind not in get_args(Kind):
             raise ValueError(f"kind {kind!r}: {' or '.join(get_args(Kind))} wanted")
-        parts = []
-        for name in ("rows", "counters"):
-            part = data.get(name)
-            if not isinstance(part, Mapping):
-                raise ValueError(f"{name} is missing")
-            try:
-                parts.append(Columns.from_json(part))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        if type(present) is not int or not 0 <= present < len(parts[0].low):
+        rows = _part(data, "rows", Columns.from_json)
+        counters = _part(data, "counters", _columns_or_rarity)
+        if type(present) is not int or not 0 <= present < len(rows.low):
             raise ValueError(f"present {present!r} is no row column")
-        return cls(kind, parts[0], parts[1], present)
+        return cls(kind, rows, counters, present)
+
+
+def _columns_or_rarity(data: Mapping[str, Any]) -> Columns | Rarity:
+    return Rarity.from_json(data) if "levels" in data else Columns.from_json(data)
+
+
+def _part(data: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], Part]) -> Part:
+    part = data.get(name)
+    if not isinstance(part, Mapping):
+        raise ValueError(f"{name} is missing")
+    try:
+        return read(part)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _finite(values: Floats) -> Floats:

@@ -106,7 +106,9 @@ def _fit(args: argparse.Namespace) -> None:
     reader = RecordReader(args.records, args.meter)
 
     with no_remarks():
-        import tensorflow  # noqa: F401
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # looks for drivers, and complains of none
 
     from models.training.convert import convert
     from models.training.fitting import (

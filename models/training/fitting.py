@@ -13,7 +13,8 @@ from models.errors import TrainingError
 from models.evidence import FAMILIES, CounterEvidence, HostEvidence, calibrate
 from models.network import NetworkSpec, Weights, arrays_to_weights, build
 from models.scaling import Scaling
-from models.training.dataset import CaptureWindows, Collector
+from models.training.dataset import BENIGN, CaptureWindows, Collector, weights
+from models.training.exaggeration import exaggerate
 from models.training.labels import CaptureLabel
 from models.training.network_fit import Options, fit_network
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
@@ -80,7 +81,8 @@ def fit_model(
     """Fit scaling, network and counters on the chosen captures (a mask over collector.labels).
 
     beside_counters: the network learns what to add to the counters' evidence (it is the offset of
-        its loss), as the daemon adds them; False: the network learns to stand alone.
+        its loss), as the daemon adds them; False: the network learns to stand alone, what the
+        counters would have said included.
     """
     data = collector.training_set()
     benign = captures & np.array([not label.attack for label in collector.labels])
@@ -89,10 +91,22 @@ def fit_model(
             "no benign capture to learn from what is usual: label some, of two origins at least"
         )
     data = data.of(captures)
-    scaling = Scaling.fit(data.rows, data.counters, ROW_NAMES.index("present"))
+    weight = np.where(data.truth == BENIGN, weights(data), 0.0)
+    scaling = Scaling.fit(
+        data.rows,
+        data.counters,
+        ROW_NAMES.index("present"),
+        role=COUNTER_NAMES.index("is_actor"),
+        benign=weight,
+    )
     counters = calibrate(collector.maxima(benign))
-    offset = CounterEvidence(counters, COUNTER_WEIGHT).scores(data.counters) if beside_counters else None
-    result = fit_network(spec, data.arrays(scaling, offset), None, options, log)
+    if beside_counters:
+        offset = CounterEvidence(counters, COUNTER_WEIGHT).scores(data.counters)
+        arrays = data.arrays(scaling, offset)
+    else:
+        arrays = data.arrays(scaling)
+        arrays = arrays.joined(exaggerate(data, weight, counters, options.seed).arrays(scaling, arrays))
+    result = fit_network(spec, arrays, None, options, log)
     return Model(spec, scaling, result.weights, counters, result.history)
 
 

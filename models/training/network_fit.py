@@ -31,6 +31,12 @@ class Arrays:
     def take(self, index: npt.NDArray[np.int64]) -> Arrays:
         return Arrays(*(getattr(self, name)[index] for name in self.__slots__))
 
+    def joined(self, other: Arrays) -> Arrays:
+        """These windows and then those."""
+        return Arrays(
+            *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__slots__)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -184,3 +184,84 @@ def test_other_numbers_of_columns_are_refused() -> None:
 def test_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="scaling kind 'zscore': log-minmax or minmax wanted"):
         fitted([1, 2], kind="zscore")
+
+
+ROLE = 1
+
+
+def rarities(benign: np.ndarray, weight: np.ndarray | None = None) -> Scaling:
+    """Scaling of (value, is_actor) counters by their rarity."""
+    weight = np.ones(len(benign)) if weight is None else weight
+    return Scaling.fit(rows_of([0, 1]), benign.astype(np.float32), role=ROLE, benign=weight)
+
+
+def counters_of(values: list[float], actor: float = 1.0) -> np.ndarray:
+    return np.array([[value, actor] for value in values], np.float32)
+
+
+def test_a_counter_becomes_the_decades_of_its_rarity_over_three() -> None:
+    scaling = rarities(counters_of(list(range(1, 1001))))
+    # 1,000 of 1,000 reach 1, 100 reach 901, 10 reach 991, one reaches 1000, none reaches 1e6.
+    scaled = scaling.transform_counters(counters_of([0, 1, 901, 991, 1000, 1e6]))
+    assert scaled[:, 0] == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1], abs=1e-6)
+    assert scaled[:, ROLE].tolist() == [1.0] * 6
+
+
+def test_between_two_levels_the_logarithm_counts() -> None:
+    scaling = rarities(counters_of([0.0] * 9 + [99.0]))
+    # One in ten reaches 99: the levels below it are at 99 as well, and those above are out of reach.
+    assert scaling.transform_counters(counters_of([9, 98, 99]))[:, 0] == pytest.approx(
+        [0.5 / 30, math.log(99) / math.log(100) / 30, 10 / 30], abs=1e-6
+    )
+    beyond = scaling.transform_counters(counters_of([99, 1e3, 1e6, 1e37]))[:, 0]
+    assert (np.diff(beyond) > 0).all() and beyond[-1] < 11 / 30
+
+
+def test_roles_are_scaled_apart_and_one_never_seen_is_usual() -> None:
+    scaling = rarities(np.concatenate([counters_of([1] * 99 + [50]), counters_of([50] * 100, actor=0)]))
+    assert scaling.transform_counters(counters_of([50]))[0, 0] == pytest.approx(2 / 3)
+    assert scaling.transform_counters(counters_of([50], actor=0))[0, 0] == 0
+    only_actors = rarities(counters_of([1] * 100))
+    assert only_actors.transform_counters(counters_of([1e9], actor=0))[0].tolist() == [0, 0]
+
+
+def test_rarity_goes_by_the_weight_of_windows() -> None:
+    values = counters_of([1, 7, 1e6])
+    scaling = rarities(values, np.array([0.9, 0.1, 0.0]))  # the last one is an attack's
+    assert scaling.transform_counters(values)[:2, 0] == pytest.approx([0, 1 / 3], abs=1e-6)
+
+
+@given(hnp.arrays(np.float32, (40, 2), elements=st.floats(0, 1e6, width=32)))
+def test_rarity_rises_with_the_value_and_comes_back_from_json(seen: np.ndarray) -> None:
+    seen[:, ROLE] = seen[:, ROLE] > 10
+    scaling = rarities(seen)
+    again = Scaling.from_json(json.loads(json.dumps(scaling.to_json())))
+    for actor in (0.0, 1.0):
+        asked = counters_of(sorted(seen[:, 0].tolist()), actor)
+        scaled = scaling.transform_counters(asked)
+        assert (np.diff(scaled[:, 0]) >= -1e-6).all()
+        assert scaled.min() >= 0 and scaled.max() <= 1
+        assert again.transform_counters(asked).tobytes() == scaled.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"levels": None}, "counters: levels is not a pair of lists"),
+        ({"levels": [[[0.0] * 31] * 2]}, "counters: levels is not a pair of lists"),
+        (
+            {"levels": [[[0.0] * 31] * 2, [[0.0] * 31]]},
+            "counters: levels of actors and targets differ in length",
+        ),
+        ({"levels": [[[0.0] * 30] * 2] * 2}, "counters: levels: 31 a counter wanted"),
+        ({"levels": [[[1.0] * 30 + [0.5]] * 2] * 2}, "counters: levels fall"),
+        ({"levels": [[["x"] * 31] * 2] * 2}, "counters: levels is not a list of numbers"),
+        ({"role": 2}, "counters: role 2 is no counter"),
+        ({"role": True}, "counters: role True is no counter"),
+    ],
+)
+def test_data_that_is_no_rarity_is_refused(change: dict[str, object], said: str) -> None:
+    data = rarities(counters_of([1, 2])).to_json()
+    data["counters"] |= change
+    with pytest.raises(ValueError, match=said):
+        Scaling.from_json(data)
