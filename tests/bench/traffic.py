@@ -19,7 +19,7 @@ _START_S = 1_700_000_000
 _ETHERNET, _RECORD, _IP = 14, 16, 20
 _TCP, _UDP = 6, 17
 _FIN_ACK, _SYN, _SYN_ACK, _ACK, _PSH_ACK = 0x11, 0x02, 0x12, 0x10, 0x18
-_MEAN_PACKETS = 18  # of a conversation
+_MEAN_PACKETS, _LASTING_US = 18, 250_000  # of a conversation
 _CHUNK = 1 << 16
 
 #: What a packet is before it becomes bytes.
@@ -46,7 +46,9 @@ def write_mixed(path: Path, packets: int, seed: int = 1) -> None:
     owner = np.repeat(np.arange(conversations), length)
     ordinal = np.arange(len(owner)) - np.repeat(np.cumsum(length) - length, length)
     duration_us = packets * 10
-    gap = rng.exponential(duration_us / 40 / _MEAN_PACKETS, len(owner))
+    # A long capture has more conversations, not longer ones; in a short one they fit in.
+    lasting_us = min(_LASTING_US, duration_us / 40)
+    gap = rng.exponential(lasting_us / _MEAN_PACKETS, len(owner))
     since = np.cumsum(gap)
     since -= since[np.flatnonzero(ordinal == 0)][owner]
     begun = rng.uniform(0, duration_us, conversations)
