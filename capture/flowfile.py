@@ -17,12 +17,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from capture.closing import Closing
 from capture.columns import COLUMNS, CSV_HEADER, FLOW_DTYPE, WHOLE_RECORD, Kind, feature_matrix
 from capture.errors import FlowFileError
 from capture.parquet import ParquetRows, pyarrow
@@ -56,7 +56,7 @@ class _Format(Protocol):
     def abandon(self) -> None: ...
 
 
-class FlowWriter:
+class FlowWriter(Closing):
     """Write flow records to `path`; a context manager.
 
     `path` ends in `.csv` or `.parquet`.  Final rows only (Kind.FINAL, Kind.EVICTED), or with
@@ -133,17 +133,6 @@ class FlowWriter:
         except OSError as error:
             raise self._failed(error) from None
         self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _unwritable(self, error: OSError) -> FlowFileError:
         reason = error.strerror or str(error)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from capture.closing import Closing
 from capture.errors import CaptureError
 from capture.files import pcap, pcapng
 from capture.files.kernels import PacketIndex
@@ -36,7 +35,7 @@ _LOOKS_LIKE = (
 )
 
 
-class CaptureFile:
+class CaptureFile(Closing):
     """Iterate over it once to get its packets as PacketBatch of at most 4096; a context manager.
 
     A recorded live capture also has batches without packets, of the time that went by at its end.
@@ -84,17 +83,6 @@ class CaptureFile:
     def interfaces(self) -> list[str]:
         """Names of the interfaces met so far, "" where unknown; PacketBatch.interface counts in it."""
         return self._reader.interfaces if self._reader else []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the iteration, also one that goes on in another thread, and close the file.

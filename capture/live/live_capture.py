@@ -7,11 +7,10 @@ import select
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from capture.closing import Closing
 from capture.live.links import Link
 from capture.live.memory import RingMemory
 from capture.live.packet_socket import RingCounts, RingOptions
@@ -26,7 +25,7 @@ _WATCH_S = 1.0
 _BEFORE_ALL_TIME = -(2**63)
 
 
-class LiveCapture:
+class LiveCapture(Closing):
     """Iterate over it to get the packets of some interfaces as PacketBatch; a context manager.
 
     A batch holds packets of at most one ring block an interface, in the order of their times; those
@@ -76,17 +75,6 @@ class LiveCapture:
     def name(self) -> str:
         """The interfaces' names, joined by commas."""
         return ",".join(self.interfaces)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the iteration and close the sockets; harmless when repeated."""
@@ -219,7 +207,7 @@ def counters_of(links: Sequence[Link], given: int, late: int) -> dict[str, int]:
     }
 
 
-class SharedCapture:
+class SharedCapture(Closing):
     """The packets of some interfaces shared by workers: each iterates over one of `parts`.
 
     Both directions of a flow, its fragments and what is in its tunnel are in one part.
@@ -229,17 +217,6 @@ class SharedCapture:
         self._links = list(links)
         self.parts = list(parts)
         self.interfaces = self.parts[0].interfaces
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the iteration of all parts."""
