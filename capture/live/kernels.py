@@ -21,7 +21,8 @@ _NEXT, _SECONDS, _NANOSECONDS, _CAPTURED, _LENGTH, _STATUS, _MAC = 0, 1, 2, 3, 4
 _VLAN_TCI, _VLAN_TPID = 8, 9
 _VLAN_VALID, _VLAN_TPID_VALID = 1 << 4, 1 << 6
 _ETHERTYPE_VLAN = 0x8100
-_ADDRESSES, _TAG = 12, 4  # bytes of a frame before its VLAN tag, and of the tag
+#: Bytes of a frame before its VLAN tag, and of the tag.
+_ADDRESSES, TAG = 12, 4
 
 #: The least room that a packet takes in a block.
 SMALLEST_PACKET = 96
@@ -77,15 +78,15 @@ def index_block(
             if status & _VLAN_TPID_VALID:
                 kind = np.int64(halves[(at + _VLAN_TPID) * 2])
             tag = np.int64(words[at + _VLAN_TCI])
-            start -= _TAG
+            start -= TAG
             for k in range(_ADDRESSES):
-                buffer[start + k] = buffer[start + k + _TAG]
+                buffer[start + k] = buffer[start + k + TAG]
             buffer[start + _ADDRESSES] = kind >> 8
             buffer[start + _ADDRESSES + 1] = kind & 0xFF
             buffer[start + _ADDRESSES + 2] = (tag >> 8) & 0xFF
             buffer[start + _ADDRESSES + 3] = tag & 0xFF
-            captured += _TAG
-            length += _TAG
+            captured += TAG
+            length += TAG
         time_ns = np.int64(words[at + _SECONDS]) * 1_000_000_000 + np.int64(words[at + _NANOSECONDS])
         if time_ns < floor_ns and floor_ns - time_ns < _STEP_NS:
             time_ns = floor_ns

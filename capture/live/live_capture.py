@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from capture.closing import Closing
+from capture.live.kernels import TAG
 from capture.live.links import Link
 from capture.live.memory import RingMemory
 from capture.live.packet_socket import RingCounts, RingOptions
@@ -68,7 +69,8 @@ class LiveCapture(Closing):
         )
         self.interfaces = [link.name for link in links]
         self.link_types = [link.link_type for link in links]
-        self.snaplen = options.snaplen
+        #: Bytes given of a packet at most: what is taken, and a tag that is put back.
+        self.snaplen = options.snaplen + TAG
         self.packets = 0  #: given so far
 
     @property

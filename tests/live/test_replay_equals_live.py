@@ -116,6 +116,22 @@ def test_rows_and_snapshots_of_a_recorded_run_are_those_of_its_replay(
 
 
 @pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump: apt-get install tcpdump")
+def test_others_read_a_recording_of_cut_frames_with_their_tags_put_back(
+    namespaces: Namespaces, tmp_path: Path
+) -> None:
+    inner = tcp_frame("10.0.0.1", "10.0.0.2", 40_000, 80, "S", payload=bytes(200))
+    tagged = inner[:12] + b"\x81\x00\x00\x07" + inner[12:]
+    record = tmp_path / "live.pcapng"
+    with taking(namespaces.here, "v0", "--record", str(record), snaplen=128) as taker:
+        namespaces.send(namespaces.there, ("v0", tagged))
+        wait_until(lambda: packets_in(record) == 1, "the recording")
+        taker.stop()
+    read = subprocess.run(["tcpdump", "-enr", str(record)], capture_output=True, text=True, check=False)
+    assert read.returncode == 0, read.stderr
+    assert "vlan 7" in read.stdout
+
+
+@pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump: apt-get install tcpdump")
 def test_a_tcpdump_beside_it_has_the_same_packets(namespaces: Namespaces, tmp_path: Path) -> None:
     frames = odd_frames() + demo_frames()[:3_000]
     capture, record, other = (tmp_path / name for name in ("sent.pcap", "live.pcapng", "tcpdump.pcap"))
