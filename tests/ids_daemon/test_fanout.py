@@ -79,12 +79,13 @@ def test_records_of_two_workers_are_merged_into_those_of_one(sizes: tuple[int, i
 
 def test_a_record_waits_until_no_worker_can_have_an_older_one() -> None:
     frame = tcp_frame("10.0.0.1", "10.0.0.2", 1, 2, "S")
-    go_on = threading.Event()
+    go_on, seen = threading.Event(), threading.Event()
 
     def slow() -> Iterator[PacketBatch]:
         yield batch_of([], [], until_ns=at(0.5))
         assert go_on.wait(60)
         yield batch_of([], [], until_ns=at(9))
+        assert seen.wait(60)  # its end, if it came first, would hide that time went on
 
     fast = [batch_of([frame], [at(0)]), batch_of([], [], until_ns=at(9))]
     fan_out = FanOut([fast, slow()], [meter(), meter()])
@@ -95,6 +96,8 @@ def test_a_record_waits_until_no_worker_can_have_an_older_one() -> None:
             go_on.set()
         for records in fan_out.advance(batch.until_ns):
             due += [(batch.until_ns, time) for time in records["time_ns"].tolist()]
+        if batch.until_ns == at(9):
+            seen.set()
     assert due == [(at(9), at(1))]
 
 
