@@ -27,5 +27,20 @@ class PacketBatch:
     link_type: npt.NDArray[np.uint16]  #: (n,) LINKTYPE_ number of the frame (tcpdump.org)
     until_ns: int = -1  #: no packet of a later batch is older than this, where it is said (>= 0)
 
+    @classmethod
+    def tick(cls, until_ns: int) -> PacketBatch:
+        """No packets: time went by up to `until_ns`."""
+        return cls(
+            buffer=np.empty(0, np.uint8),
+            offset=np.empty(0, np.int64),
+            captured_length=np.empty(0, np.uint32),
+            wire_length=np.empty(0, np.uint32),
+            timestamp_ns=np.empty(0, np.int64),
+            interface=np.empty(0, np.uint16),
+            vlan=np.empty(0, np.int16),
+            link_type=np.empty(0, np.uint16),
+            until_ns=until_ns,
+        )
+
     def __len__(self) -> int:
         return len(self.offset)

@@ -127,7 +127,7 @@ class FanOut:
             if clock_ns == _END:
                 return
             told_ns = max(told_ns, clock_ns)
-            yield _tick(told_ns)
+            yield PacketBatch.tick(told_ns)
 
     def process(self, batch: PacketBatch) -> Iterable[np.ndarray]:
         """The workers have the packets; there are none here."""
@@ -176,20 +176,6 @@ class _Sum:
 
 def _added(counters: list[dict[str, int]]) -> dict[str, int]:
     return {name: sum(one[name] for one in counters) for name in counters[0]}
-
-
-def _tick(until_ns: int) -> PacketBatch:
-    return PacketBatch(
-        buffer=np.empty(0, np.uint8),
-        offset=np.empty(0, np.int64),
-        captured_length=np.empty(0, np.uint32),
-        wire_length=np.empty(0, np.uint32),
-        timestamp_ns=np.empty(0, np.int64),
-        interface=np.empty(0, np.uint16),
-        vlan=np.empty(0, np.int16),
-        link_type=np.empty(0, np.uint16),
-        until_ns=until_ns,
-    )
 
 
 def _by_time(parts: list[np.ndarray]) -> np.ndarray:

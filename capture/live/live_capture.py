@@ -6,7 +6,6 @@ import math
 import select
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -57,16 +56,6 @@ class LiveCapture(Closing):
         self._watch_at = time.monotonic() + _WATCH_S
         self._closed = False
         self._collecting = False
-        self._nothing = PacketBatch(
-            buffer=self._memory.bytes,
-            offset=np.empty(0, np.int64),
-            captured_length=np.empty(0, np.uint32),
-            wire_length=np.empty(0, np.uint32),
-            timestamp_ns=np.empty(0, np.int64),
-            interface=np.empty(0, np.uint16),
-            vlan=np.empty(0, np.int16),
-            link_type=np.empty(0, np.uint16),
-        )
         self.interfaces = [link.name for link in links]
         self.link_types = [link.link_type for link in links]
         #: Bytes given of a packet at most: what is taken, and a tag that is put back.
@@ -162,7 +151,7 @@ class LiveCapture(Closing):
     def _tick(self, complete_ns: int) -> PacketBatch:
         self._floor_ns = complete_ns
         self._tick_at = time.monotonic() + self._timeout_s
-        return replace(self._nothing, until_ns=complete_ns)
+        return PacketBatch.tick(complete_ns)
 
     def _wait(self, now: float) -> bool:
         """Until a block is ready, the next tick is due, or held packets may be given.
