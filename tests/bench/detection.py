@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from capture import read_records
 from models.evidence import FAMILIES
-from models.training.cli import DEFAULT_EPOCHS
+from models.training.cli.options import DEFAULT_EPOCHS
 from models.training.dataset import ATTACK, CaptureWindows, Collector, TrainingSet, collect, weights
 from models.training.fitting import (
     Model,

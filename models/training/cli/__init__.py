@@ -1,0 +1,45 @@
+"""The command `ids-train`, one file a subcommand.
+
+Errors are told here, once, as one line on standard error with an exit code: 0 done, 1 the data cannot
+be read or the model not written, 2 wrong use or a missing package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from capture.records import ExtraMissing, FlowFileError
+from models.errors import BundleError, TrainingError
+from models.training.cli import fit
+
+_COMMANDS = (fit,)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except ModuleNotFoundError as error:
+        print(f"ids-train: {error.name} is missing: pip install 'ids-daemon[train]'", file=sys.stderr)
+        return 2
+    except ExtraMissing as error:
+        print(f"ids-train: {error}", file=sys.stderr)
+        return 2
+    except (TrainingError, BundleError, FlowFileError, OSError) as error:
+        print(f"ids-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ids-train: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ids-train", description="Train the model of ids-daemon.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in _COMMANDS:
+        module.add(commands)
+    return parser
