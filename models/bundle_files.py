@@ -23,6 +23,8 @@ import numpy.typing as npt
 from models.errors import BundleError
 
 MANIFEST = "manifest.json"
+TFLITE, WEIGHTS, SCALING, CALIBRATION = "model.tflite", "weights.npz", "scaling.json", "calibration.json"
+REPORT = "report"
 MANIFEST_LIMIT = 1 << 20
 FILE_LIMIT = 64 << 20
 ARCHIVE_LIMIT = 4 * FILE_LIMIT  #: a zip
@@ -176,6 +178,11 @@ def _array(member: bytes, name: str) -> npt.NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds a number that is not finite")
     return array
+
+
+def below_report(report: Mapping[str, bytes] | None) -> dict[str, bytes]:
+    """The files of report/ by their name in the bundle."""
+    return {f"{REPORT}/{file}": data for file, data in sorted((report or {}).items())}
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

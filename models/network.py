@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,39 @@ Weights = dict[str, npt.NDArray[np.float32]]
 _LARGEST = 4096  # of any size in a specification, which may come from a file
 
 
+class _Spec:
+    """A network's definition as a file holds it."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; ValueError for unknown or missing names."""
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(set(data) - known):
+            raise ValueError(f"unknown: {', '.join(unknown)}")
+        if missing := sorted(known - set(data)):
+            raise ValueError(f"missing: {', '.join(missing)}")
+        return cls(**data)
+
+    def _check_sizes(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= _LARGEST:
+                raise ValueError(f"{name} is {value!r}: a whole number from 1 to {_LARGEST} wanted")
+
+    def _check_below(self, **limits: float) -> None:
+        for name, below in limits.items():
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value < below:
+                raise ValueError(f"{name} is {value!r}: a number from 0 to less than {below:g} wanted")
+
+
 @dataclass(frozen=True, slots=True)
-class NetworkSpec:
+class NetworkSpec(_Spec):
     """Shape and regularisation of the network.  ValueError for sizes that make no network."""
 
     window: int  #: N, rows of a window
@@ -45,39 +76,48 @@ class NetworkSpec:
     l2: float = 1e-4  #: of the kernels
 
     def __post_init__(self) -> None:
-        for name in ("window", "row_features", "counters", "filters", "kernel", "pooling", "lstm",
-                     "counter_units", "dense"):  # fmt: skip
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= _LARGEST:
-                raise ValueError(f"{name} is {value!r}: a whole number from 1 to {_LARGEST} wanted")
+        self._check_sizes(
+            "window",
+            "row_features",
+            "counters",
+            "filters",
+            "kernel",
+            "pooling",
+            "lstm",
+            "counter_units",
+            "dense",
+        )
         if type(self.families) is not int or not 2 <= self.families <= _LARGEST:
             raise ValueError(f"families is {self.families!r}: two classes or more wanted")
         if self.pooling > self.window:
             raise ValueError(f"pooling {self.pooling} is longer than the window of {self.window} rows")
         if type(self.counters_in) is not bool:
             raise ValueError(f"counters_in is {self.counters_in!r}: true or false wanted")
-        for name, below in (("dropout", 1.0), ("row_dropout", 1.0), ("noise", 1e6), ("l2", 1e6)):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not 0 <= value < below:
-                raise ValueError(f"{name} is {value!r}: a number from 0 to less than {below:g} wanted")
+        self._check_below(dropout=1.0, row_dropout=1.0, noise=1e6, l2=1e6)
 
     @property
     def steps(self) -> int:
         """Time steps that reach the LSTM."""
         return -(-self.window // self.pooling)
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> NetworkSpec:
-        """The inverse of `to_dict`; ValueError for unknown or missing names."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(data) - known):
-            raise ValueError(f"unknown: {', '.join(unknown)}")
-        if missing := sorted(known - set(data)):
-            raise ValueError(f"missing: {', '.join(missing)}")
-        return cls(**data)
+@dataclass(frozen=True, slots=True)
+class PaperSpec(_Spec):
+    """Shape and regularisation of the paper's network for single flows.  ValueError as NetworkSpec."""
+
+    features: int  #: D, of one flow: the sequence
+    filters: int = 64
+    kernel: int = 3  #: features a filter sees
+    pooling: int = 2  #: features that become one; 1: none
+    lstm: int = 64
+    dense: int = 64
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        self._check_sizes("features", "filters", "kernel", "pooling", "lstm", "dense")
+        if self.pooling > self.features:
+            raise ValueError(f"pooling {self.pooling} is longer than the {self.features} features")
+        self._check_below(dropout=1.0)
 
 
 def build(spec: NetworkSpec, *, unroll: bool, batch_size: int | None = None) -> Any:
@@ -122,32 +162,29 @@ def build(spec: NetworkSpec, *, unroll: bool, batch_size: int | None = None) -> 
 
 
 def paper_network(
-    features: int,
-    *,
-    filters: int = 64,
-    kernel: int = 3,
-    pooling: int = 2,
-    lstm: int = 64,
-    dense: int = 64,
-    dropout: float = 0.3,
+    spec: PaperSpec, *, unroll: bool = False, batch_size: int | None = None, linear: bool = False
 ) -> Any:
-    """The paper's network for single flows as a keras.Model: (B, features) scaled to (B, 1).
+    """The paper's network for single flows as a keras.Model: (B, D) scaled to (B, 1).
 
     The features of one flow are the sequence: convolution and pooling along them, LSTM, dropout,
     dense, and a sigmoid, so the output is a probability.
+
+    unroll, batch_size: as in `build`.
+    linear: without the sigmoid, the output is the logit; the weights are the same.
     """
     from keras import Input, Sequential, layers
 
+    pool = [layers.MaxPooling1D(spec.pooling, name="pool")] if spec.pooling > 1 else []
     return Sequential(
         [
-            Input((features,), dtype="float32", name="features"),
-            layers.Reshape((features, 1), name="sequence"),
-            layers.Conv1D(filters, kernel, padding="same", activation="relu", name="conv"),
-            layers.MaxPooling1D(pooling, name="pool"),
-            layers.LSTM(lstm, name="lstm"),
-            layers.Dropout(dropout, name="dropout"),
-            layers.Dense(dense, activation="relu", name="dense"),
-            layers.Dense(1, activation="sigmoid", name="malicious"),
+            Input((spec.features,), batch_size, dtype="float32", name="features"),
+            layers.Reshape((spec.features, 1), name="sequence"),
+            layers.Conv1D(spec.filters, spec.kernel, padding="same", activation="relu", name="conv"),
+            *pool,
+            layers.LSTM(spec.lstm, unroll=unroll, name="lstm"),
+            layers.Dropout(spec.dropout, name="dropout"),
+            layers.Dense(spec.dense, activation="relu", name="dense"),
+            layers.Dense(1, activation=None if linear else "sigmoid", name="malicious"),
         ],
         name="paper_cnn_lstm",
     )

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from models.bundle import CALIBRATION, Bundle
-from models.bundle_files import AGAIN
+from models.bundle import Bundle
+from models.bundle_files import AGAIN, CALIBRATION
 from models.detector import Choice, Detector, Device
 from models.errors import BundleError
 from models.evidence import FAMILIES, Finding, HostEvidence

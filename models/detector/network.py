@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle import WEIGHTS, Bundle
-from models.bundle_files import AGAIN
+from models.bundle import Bundle
+from models.bundle_files import AGAIN, WEIGHTS
 from models.errors import BundleError, RuntimeUnavailable
 from models.network import arrays_to_weights, build
 

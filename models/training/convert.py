@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from models.errors import TrainingError
-from models.network import NetworkSpec, arrays_to_weights, build
+from models.network import NetworkSpec, PaperSpec, arrays_to_weights, build, paper_network
 
-#: Windows of one call, fixed in the file: no operator works out shapes, and a window's result does
+#: Windows or flows of one call, fixed in the file: no operator works out shapes, and a window's result does
 #: not depend on how many others came with it.
 BATCH = 64
 
@@ -26,30 +26,40 @@ def convert(spec: NetworkSpec, weights: Mapping[str, np.ndarray]) -> bytes:
     TrainingError when an output differs from Keras by more than 1e-5 on random windows, and
     ValueError for weights of another network.
     """
-    import keras
-    import tensorflow as tf
-
-    if keras.backend.backend() != "tensorflow":
-        raise TrainingError("a conversion to LiteRT needs Keras on TensorFlow: unset KERAS_BACKEND")
+    _need_tensorflow()
     model = build(spec, unroll=True, batch_size=BATCH)
     arrays_to_weights(model, weights)
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras tells of every export
-        flatbuffer: bytes = converter.convert()
-    difference = difference_from_keras(model, flatbuffer, spec)
-    if not difference <= TOLERANCE:
-        raise TrainingError(f"LiteRT differs from Keras by {difference:.2g}, more than {TOLERANCE:g}")
+    flatbuffer = _flatbuffer(model)
+    _check(difference_from_keras(model, flatbuffer, spec))
+    return flatbuffer
+
+
+def convert_flows(spec: PaperSpec, weights: Mapping[str, np.ndarray]) -> bytes:
+    """The paper's network as a LiteRT flatbuffer: float32, input `features` (64, D), output `logit` (64, 1).
+
+    As `convert`; the difference allowed is 1e-5 of a logit beyond 1.
+    """
+    import keras
+
+    _need_tensorflow()
+    network = paper_network(spec, unroll=True, batch_size=BATCH, linear=True)
+    arrays_to_weights(network, weights)
+    flatbuffer = _flatbuffer(keras.Model(network.inputs, {"logit": network.outputs[0]}))
+    run = _runner(flatbuffer)
+    generator = np.random.default_rng(0)
+    largest = 0.0
+    for _ in range(4):
+        features = generator.random((BATCH, spec.features), np.float32)
+        wanted = np.asarray(network(features, training=False))
+        gap = np.abs(run(features=features)["logit"] - wanted) / np.maximum(1, np.abs(wanted))
+        largest = max(largest, _finite(gap.max()))
+    _check(largest)
     return flatbuffer
 
 
 def difference_from_keras(model: Any, flatbuffer: bytes, spec: NetworkSpec, *, seed: int = 0) -> float:
     """Largest absolute difference of any output, over four batches of windows of 1 to N rows."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=flatbuffer, num_threads=1)
-    interpreter.allocate_tensors()
-    run = interpreter.get_signature_runner()
+    run = _runner(flatbuffer)
     generator = np.random.default_rng(seed)
     largest = 0.0
     for _ in range(4):
@@ -60,6 +70,38 @@ def difference_from_keras(model: Any, flatbuffer: bytes, spec: NetworkSpec, *, s
         wanted = model([rows, counters], training=False)
         found = run(rows=rows, counters=counters)
         for name in ("logit", "family"):
-            gap = np.abs(found[name] - np.asarray(wanted[name])).max()
-            largest = max(largest, float(gap)) if np.isfinite(gap) else np.inf
+            largest = max(largest, _finite(np.abs(found[name] - np.asarray(wanted[name])).max()))
     return largest
+
+
+def _need_tensorflow() -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError("a conversion to LiteRT needs Keras on TensorFlow: unset KERAS_BACKEND")
+
+
+def _flatbuffer(model: Any) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras tells of every export
+        flatbuffer: bytes = converter.convert()
+    return flatbuffer
+
+
+def _runner(flatbuffer: bytes) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    # The signature's runner keeps the interpreter.
+    return Interpreter(model_content=flatbuffer, num_threads=1).get_signature_runner()
+
+
+def _finite(gap: np.floating[Any]) -> float:
+    return float(gap) if np.isfinite(gap) else np.inf
+
+
+def _check(difference: float) -> None:
+    if not difference <= TOLERANCE:
+        raise TrainingError(f"LiteRT differs from Keras by {difference:.2g}, more than {TOLERANCE:g}")

@@ -17,9 +17,10 @@ import pytest
 
 import models.bundle
 import models.bundle_files
-from models.bundle import Bundle, builtin_only, load_bundle, operators
+from models.bundle import Bundle, load_bundle
 from models.bundle_files import parse_arrays
 from models.errors import BundleError
+from models.litert import builtin_only, operators
 from tests.models.conftest import SPEC, Parts, raw_windows
 
 Save = Callable[..., Bundle]
@@ -115,6 +116,13 @@ def test_a_failed_save_leaves_the_old_bundle(save: Save, parts: Parts, tmp_path:
 def test_what_json_cannot_hold_is_told_by_file(save: Save) -> None:
     with pytest.raises(BundleError, match=r"^calibration\.json: cannot be written as JSON"):
         save(calibration={"threshold": float("nan")})
+
+
+def test_a_bundle_that_names_no_kind_is_of_windows(save: Save) -> None:
+    bundle = save()
+    assert bundle.manifest["kind"] == "windows"
+    edit_manifest(bundle, lambda manifest: manifest.pop("kind"))
+    assert load_bundle(bundle.path).name == bundle.name
 
 
 @pytest.mark.parametrize("prefix", ["", "native/"])

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.network import NetworkSpec, arrays_to_weights, build, paper_network, weights_to_arrays
+from models.network import (
+    NetworkSpec,
+    PaperSpec,
+    arrays_to_weights,
+    build,
+    paper_network,
+    weights_to_arrays,
+)
 
 keras = pytest.importorskip("keras", reason="needs Keras: pip install 'ids-daemon[train]'")
 
@@ -177,7 +184,7 @@ def test_spec_with_a_name_missing_is_refused() -> None:
 
 
 def test_paper_network_takes_features_as_the_sequence_and_gives_a_probability() -> None:
-    model = paper_network(20, filters=4, lstm=5, dense=6)
+    model = paper_network(PaperSpec(20, filters=4, lstm=5, dense=6))
     assert [type(layer).__name__ for layer in model.layers] == [
         "Reshape", "Conv1D", "MaxPooling1D", "LSTM", "Dropout", "Dense", "Dense",
     ]  # fmt: skip

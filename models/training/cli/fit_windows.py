@@ -14,7 +14,8 @@ from models.training.record_folder import RecordReader
 
 def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
-    from models.bundle import place_for, save_bundle
+    from models.bundle import save_bundle
+    from models.bundle_store import place_for
     from models.evidence import FAMILIES
     from models.training.dataset import CaptureWindows, collect
     from models.training.labels import labels_hash, read_labels
