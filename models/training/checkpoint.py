@@ -67,7 +67,9 @@ class Checkpoint:
             # Through JSON, because that is what the file's command has gone through.
             if state.pop("command") != json.loads(json.dumps(self.command)):
                 return None
-            with np.load(self.folder / state.pop("arrays"), allow_pickle=False) as file:
+            # Opened here, because numpy leaves a file open that turns out to be no archive.
+            place = self.folder / state.pop("arrays")
+            with open(place, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}, state
         except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile):
             raise TrainingError(

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
 from models.errors import BundleError, TrainingError
-from models.training.cli import fit
+from models.training.cli import compare, fit
 
-_COMMANDS = (fit,)
+_COMMANDS = (fit, compare)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ids-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ids-train: interrupted, nothing was written", file=sys.stderr)
+        print("ids-train: interrupted", file=sys.stderr)
         return 130
     return 0
 

@@ -19,6 +19,7 @@ from models.training.epochs import (
     predict,
     sample_weights,
 )
+from models.training.levels import set_levels
 from models.training.systems.base import Part, Scores, check_part
 
 Build = Callable[[int], Any]  #: a keras.Model from (B, D) to (B, 1) in [0, 1], by D
@@ -38,6 +39,7 @@ class Network:
         check_part(x, y)
         make_deterministic(seed)
         self.model = compiled(self.build(self._seen(x).shape[1]))
+        set_levels(self.model, self._seen(x))
         held = None if validation is None else (self._seen(validation[0]), validation[1].astype(np.float32))
         return fit_epochs(
             self.model,
