@@ -415,3 +415,23 @@ def test_a_parquet_column_of_words_where_numbers_belong_is_named(tmp_path: Path)
 def test_no_path_at_all_is_refused() -> None:
     with pytest.raises(TrainingError, match="no data given"):
         read_flows([])
+
+
+def test_labels_of_parquet_may_be_categories_and_columns_may_come_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["BENIGN", "DDoS", "BENIGN"]))
+    text = pyarrow.csv.read_csv(path)
+    label = text[" Label"].dictionary_encode()
+    pyarrow.parquet.write_table(text.set_column(len(ML_CSV) - 1, " Label", label), tmp_path / "a.parquet")
+    table, report = read_flows([tmp_path / "a.parquet"])
+    assert table.values.tolist() == read_flows([path])[0].values.tolist()
+    assert table.label.tolist() == [0, 1, 0]
+    assert report.files[0].double == ("Fwd Header Length",)
+
+
+def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["BENIGN"]))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.write(path, "set/a.csv")
+    for paths in ([tmp_path], [tmp_path / "b.zip", path], [path, path]):
+        with pytest.raises(TrainingError, match=r"a\.csv: the same file as .*a\.csv, by name and size"):
+            read_flows(paths)
