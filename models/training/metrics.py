@@ -1,0 +1,169 @@
+"""Figures of a detector on labelled flows or windows.
+
+`truth` is (n,) bool, True for an attack; `scores` is (n,) float64, higher for more malicious.  What is
+*flagged* has a score above the threshold, not at it, as in the daemon.  A figure whose divisor is 0 is
+NaN: precision where nothing was flagged, recall without attacks, a false-alarm rate without benign rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.training.intervals import share
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+#: False-alarm rates at which recall is told.
+RATES = (1e-2, 1e-3, 1e-4, 1e-5)
+
+_HOUR_NS = 3_600_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts of a test; those of several tests add up with `+`."""
+
+    tn: int
+    fp: int
+    fn: int
+    tp: int
+
+    def __add__(self, other: Confusion) -> Confusion:
+        return Confusion(self.tn + other.tn, self.fp + other.fp, self.fn + other.fn, self.tp + other.tp)
+
+    @property
+    def benign(self) -> int:
+        return self.tn + self.fp
+
+    @property
+    def attacks(self) -> int:
+        return self.fn + self.tp
+
+    @property
+    def accuracy(self) -> float:
+        return _ratio(self.tn + self.tp, self.benign + self.attacks)
+
+    @property
+    def precision(self) -> float:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        return _ratio(self.tp, self.attacks)
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN)."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def false_alarm_rate(self) -> float:
+        """Benign rows flagged by all benign rows."""
+        return _ratio(self.fp, self.benign)
+
+
+def confusion(truth: Bools, flagged: Bools) -> Confusion:
+    """Counts of what was flagged against what is an attack."""
+    _check(truth, flagged)
+    tp, fp = int((truth & flagged).sum()), int((~truth & flagged).sum())
+    attacks = int(truth.sum())
+    return Confusion(len(truth) - attacks - fp, fp, attacks - tp, tp)
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyRecall:
+    """What was found of one kind of attack."""
+
+    family: str
+    rows: int
+    found: int
+    recall: float
+    low: float
+    high: float
+
+
+def family_recall(
+    names: Sequence[str], family: npt.NDArray[np.integer], flagged: Bools
+) -> list[FamilyRecall]:
+    """Recall of every family that has rows, by name; family 0 is benign and left out.
+
+    names: of the families by index.  family: (n,) index.
+    """
+    _check(family, flagged)
+    rows = np.bincount(family, minlength=len(names))
+    found = np.bincount(family[flagged], minlength=len(names))
+    result = []
+    for i in sorted(np.flatnonzero(rows[1:]) + 1, key=lambda i: (names[i].lower(), names[i])):
+        counted = share(int(found[i]), int(rows[i]))
+        result.append(
+            FamilyRecall(names[i], int(rows[i]), int(found[i]), counted.value, counted.low, counted.high)
+        )
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class RecallAt:
+    """Recall at the lowest threshold that keeps the false alarms within a rate of the benign rows."""
+
+    rate: float  #: allowed
+    recall: float
+    low: float  #: of the interval of `recall`, the threshold taken as given
+    high: float
+    threshold: float
+    resolvable: bool  #: False: fewer than 1 / rate benign rows, so `recall` is that without any false alarm
+
+
+def threshold_at(benign: Floats, rate: float) -> float:
+    """The lowest threshold that at most `rate` of these scores are above.
+
+    One of the scores, or -inf where all may be above.  ValueError without scores.
+    """
+    if not len(benign):
+        raise ValueError("no benign scores to set a threshold by")
+    allowed = int(rate * len(benign) + 1e-9)
+    if allowed >= len(benign):
+        return -math.inf
+    place = len(benign) - 1 - allowed
+    return float(np.partition(benign, place)[place])
+
+
+def recall_at(truth: Bools, scores: Floats, rates: Sequence[float] = RATES) -> list[RecallAt]:
+    """Recall at each false-alarm rate.  Equal scores are flagged together or not at all.
+
+    Without benign rows no threshold can be set (NaN, not resolvable); without attacks recall is NaN.
+    """
+    _check(truth, scores)
+    benign, attacks = scores[~truth], scores[truth]
+    result = []
+    for rate in rates:
+        if not len(benign):
+            result.append(RecallAt(rate, math.nan, 0.0, 1.0, math.nan, False))
+            continue
+        threshold = threshold_at(benign, rate)
+        counted = share(int((attacks > threshold).sum()), len(attacks))
+        resolvable = rate * len(benign) >= 1 - 1e-9
+        result.append(RecallAt(rate, counted.value, counted.low, counted.high, threshold, resolvable))
+    return result
+
+
+def covered_days(time_ns: npt.NDArray[np.int64]) -> float:
+    """Days of traffic: clock hours in which any of these flows began, by 24.
+
+    Hours without a flow do not count, so nights between recordings do not water an alarm rate down.
+    """
+    return len(np.unique(time_ns // _HOUR_NS)) / 24.0
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
+def _check(one: npt.NDArray[np.generic], other: npt.NDArray[np.generic]) -> None:
+    if one.ndim != 1 or one.shape != other.shape:
+        raise ValueError(f"arrays of shapes {one.shape} and {other.shape} are no rows of one test")
