@@ -107,10 +107,14 @@ class FileRows:
             file = pa.parquet.ParquetFile(whole)
             names = file.schema_arrow.names
             self._begin(form_of(self.name, names))
-            wanted = sorted([*self.form.numbers, *self.form.texts])
+            wanted = {names[place] for place in [*self.form.numbers, *self.form.texts]}
+            first = {name: names.index(name) for name in wanted}
             rows = max(file.metadata.num_rows, 1)
-            for batch in file.iter_batches(_BATCH, columns=[names[place] for place in wanted]):
-                self._take({place: batch.column(names[place]) for place in wanted}, batch.num_rows)
+            for batch in file.iter_batches(_BATCH, columns=sorted(wanted)):
+                columns: dict[int, Any] = {}
+                for name, column in zip(batch.schema.names, batch.columns):
+                    columns.setdefault(first[name], column)
+                self._take(columns, batch.num_rows)
                 yield size * batch.num_rows // rows
         except pa.ArrowException as error:
             raise TrainingError(

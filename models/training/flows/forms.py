@@ -53,6 +53,7 @@ _PASSED_OVER = (
     "row_in_file",
     "source_file",
     "Unnamed: 0",
+    "__index_level_0__",
 )
 
 

@@ -53,7 +53,20 @@ def find(paths: Sequence[Path]) -> list[Source]:
         else:
             raise TrainingError(f"{path}: no such file or folder; check the path")
         sources += found
+    _refuse_twice(sources)
     return sources
+
+
+def _refuse_twice(sources: Sequence[Source]) -> None:
+    """A zip beside its own files, or a file beside its folder, would make every flow a duplicate."""
+    seen: dict[tuple[str, int], str] = {}
+    for source in sources:
+        key = PurePosixPath(source.name).name.lower(), source.size
+        if key in seen:
+            raise TrainingError(
+                f"{source.name}: the same file as {seen[key]}, by name and size; give only one of them"
+            )
+        seen[key] = source.name
 
 
 def _hidden(path: Path | PurePosixPath) -> bool:

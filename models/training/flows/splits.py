@@ -32,7 +32,7 @@ class Split:
 
 def paper_text(table: FlowTable, seed: int) -> Split:
     """At random 70 % to train, 15 % to validate, 15 % to test, each class alike: the paper's text."""
-    train, validation, test = _stratified(table.label, np.arange(len(table)), (0.70, 0.15, 0.15), seed)
+    train, validation, test = stratified(table.label, np.arange(len(table)), (0.70, 0.15, 0.15), seed)
     return _split(table, "random 70/15/15", train, validation, test)
 
 
@@ -41,8 +41,8 @@ def paper_matrix(table: FlowTable, seed: int) -> Split:
 
     15 % of the other 70 are taken out of training for validation.
     """
-    rest, test = _stratified(table.label, np.arange(len(table)), (0.70, 0.30), seed)
-    train, validation = _stratified(table.label, rest, (0.85, 0.15), seed + 1)
+    rest, test = stratified(table.label, np.arange(len(table)), (0.70, 0.30), seed)
+    train, validation = stratified(table.label, rest, (0.85, 0.15), seed + 1)
     return _split(table, "random 70/30", train, validation, test)
 
 
@@ -90,7 +90,7 @@ def leave_day_out(table: FlowTable, seed: int = 0) -> list[Split]:
         )
     splits = []
     for code, name in enumerate(names):
-        train, validation = _stratified(table.label, np.flatnonzero(day != code), (0.85, 0.15), seed)
+        train, validation = stratified(table.label, np.flatnonzero(day != code), (0.85, 0.15), seed)
         splits.append(_split(table, f"all days but {name}", train, validation, np.flatnonzero(day == code)))
     return splits
 
@@ -113,7 +113,7 @@ def _split(table: FlowTable, name: str, train: Index, validation: Index, test: I
     return Split(name, train, validation, test, leaked)
 
 
-def _stratified(
+def stratified(
     label: npt.NDArray[np.int16], rows: Index, shares: Sequence[float], seed: int
 ) -> tuple[Index, ...]:
     """The rows at random in parts of these shares, each class by itself; rounding favours the first part."""
