@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
 from models.errors import BundleError, TrainingError
-from models.training.cli import fit
+from models.training.cli import evaluate, fit
 
-_COMMANDS = (fit,)
+_COMMANDS = (fit, evaluate)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
