@@ -126,7 +126,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sets", type=_of(SETS), default=list(SETS), help=", ".join(SETS))
     parser.add_argument("--systems", type=_of(SYSTEMS), default=list(BASE), help=", ".join(SYSTEMS))
     parser.add_argument("--protocols", type=_of(PROTOCOLS), default=list(get_args(Protocol)))
-    parser.add_argument("--scales", type=_of(dict.fromkeys(get_args(Kind))), default=["log-minmax"])
+    parser.add_argument("--scales", type=_of(dict.fromkeys(get_args(Kind))), default=["minmax"])
     parser.add_argument("--shuffles", type=int, default=10)
     return parser.parse_args(argv)
 

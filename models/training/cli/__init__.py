@@ -12,14 +12,15 @@ from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
 from models.errors import BundleError, TrainingError
-from models.training.cli import compare, fit
+from models.training.cli import compare, evaluate, fit, search
 
-_COMMANDS = (fit, compare)
+_COMMANDS = (fit, search, compare, evaluate)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = _parser().parse_args(argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)
     try:
         args.run(args)
     except ModuleNotFoundError as error:
