@@ -130,28 +130,42 @@ def _one_epoch(
     By batch and not by `model.fit`, which builds a pipeline anew each time and costs more than a small
     network's epoch.
     """
-    run.model.reset_metrics()
-    entry: dict[str, Any] = {}
+    means = _Means()
     size = options.batch_size
     batches = -(-len(order) // size)
     for number in range(batches):
         index = order[number * size : (number + 1) * size]
         weighed = None if weight is None else weight[index]
-        entry = run.model.train_on_batch(x[index], y[index], sample_weight=weighed, return_dict=True)
+        means.add(run.model.train_on_batch(x[index], y[index], weighed, return_dict=True), len(index))
         run.average(options.averaging, run.epoch * batches + number)
         if on_batch is not None:
             on_batch(run.epoch, number + 1, batches)
-    return {name: float(value) for name, value in entry.items()}
+    return means.values()
 
 
 def _measured(model: Any, x: Floats, y: Targets) -> dict[str, float]:
     """The model's metrics on rows that it does not learn from."""
-    model.reset_metrics()
-    entry: dict[str, Any] = {}
+    means = _Means()
     for start in range(0, len(x), _SCORING_BATCH):
         part = slice(start, start + _SCORING_BATCH)
-        entry = model.test_on_batch(x[part], y[part], return_dict=True)
-    return {name: float(value) for name, value in entry.items()}
+        means.add(model.test_on_batch(x[part], y[part], return_dict=True), len(x[part]))
+    return means.values()
+
+
+class _Means:
+    """Means of a model's metrics over batches, each by its rows: Keras tells them of one batch at a time."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._rows = 0
+
+    def add(self, metrics: dict[str, Any], rows: int) -> None:
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + rows * float(value)
+        self._rows += rows
+
+    def values(self) -> dict[str, float]:
+        return {name: value / self._rows for name, value in self._sums.items()}
 
 
 class _Run:

@@ -104,6 +104,18 @@ def test_it_stops_when_validation_gets_worse_and_keeps_the_best_epoch() -> None:
     assert found == pytest.approx(losses[best], rel=1e-4)
 
 
+def test_history_is_of_all_rows_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.epochs._SCORING_BATCH", 32)
+    model = network()
+    entry = fit(model, EpochOptions(epochs=1, batch_size=64, learning_rate=1e-9))[0]
+    p = predict(model, HELD[0])
+    assert entry["val_accuracy"] == pytest.approx(((p > 0.5) == HELD[1]).mean())
+    loss = -np.where(HELD[1], np.log(p), np.log1p(-p)).mean()
+    assert entry["val_loss"] == pytest.approx(loss, rel=1e-5)
+    # Dropout moves the training figures; a rate of next to nothing leaves them near those without.
+    assert entry["accuracy"] == pytest.approx(((predict(model, X) > 0.5) == Y).mean(), abs=0.1)
+
+
 def test_without_validation_the_last_weights_stay() -> None:
     model = network()
     history = fit_epochs(model, X, Y.astype(np.float32), None, EpochOptions(epochs=3), 1)
