@@ -75,7 +75,10 @@ class CsvFile:
             )
         text, self.encoding = decoded(self._header)
         self._delimiter = max(",;\t", key=text.count)
-        self.form = form_of(self.name, next(csv.reader([text.rstrip("\r")], delimiter=self._delimiter)))
+        names = self._cells(text)
+        if names is None:
+            raise TrainingError(f"{self.name}: its header is no line of CSV; save it with one row a line")
+        self.form = form_of(self.name, names)
         self._line = skipped + 2  # of the next chunk's first row
 
     def tables(self) -> Iterator[tuple[Any, int]]:
@@ -96,7 +99,7 @@ class CsvFile:
                 return
 
     def _table(self, chunk: bytes) -> Any:
-        """The sound rows of a chunk as a table, or None where there are none."""
+        """The sound rows of a chunk; what is left out of it is counted."""
         sound, left = self._looked_through(chunk, False) if self._suspicious(chunk) else (chunk, Left())
         table, skipped = self._parsed(sound)
         if table is None or skipped:
@@ -131,9 +134,18 @@ class CsvFile:
                 kept.append(line)
         return b"".join(line + b"\n" for line in kept), left
 
+    def _cells(self, line: str) -> list[str] | None:
+        """The cells of a line, None where it is no CSV."""
+        try:
+            return next(csv.reader([line.rstrip("\r")], delimiter=self._delimiter))
+        except csv.Error:
+            return None
+
     def _unreadable(self, line: bytes) -> str:
         """Why a line is no row of this file; "" when it is."""
-        cells = next(csv.reader([line.decode("latin-1").rstrip("\r")], delimiter=self._delimiter))
+        cells = self._cells(line.decode("latin-1"))
+        if cells is None:
+            return "no line of CSV"
         if len(cells) != self.form.width:
             return f"{len(cells)} fields instead of {self.form.width}"
         for place, what in self.form.numbers.items():

@@ -142,7 +142,7 @@ class FileRows:
             if role not in roles:
                 return np.full(rows, -1, kind)
             cells = numbers[roles[role]]
-            sound = (cells >= 0) & (cells <= 65_535)
+            sound = (cells >= 0) & (cells <= min(65_535, np.iinfo(kind).max))
             return np.where(sound, cells, -1).astype(kind)
 
         block = {

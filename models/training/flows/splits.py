@@ -15,6 +15,9 @@ from models.training.flows.twins import twins
 
 Index = npt.NDArray[np.int64]
 
+_LEAST = -46  # no float32 is below its power of ten
+_UNITS = 10.0 ** np.arange(_LEAST - 1, 39)  # of the second digit, by the power of the first
+
 _DAY_NS = 86_400_000_000_000
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -101,9 +104,9 @@ def near_twins(table: FlowTable) -> npt.NDArray[np.uint64]:
     def rounded(column: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         values = column.astype(np.float64)
         some = np.isfinite(values) & (values != 0)
-        unit = 10.0 ** (np.floor(np.log10(np.abs(values[some]))) - 1)
-        values[some] = np.rint(values[some] / unit) * unit
-        return values
+        power = np.floor(np.log10(np.abs(np.where(some, values, 1.0)))).astype(np.int64)
+        unit = _UNITS[power - _LEAST]
+        return np.where(some, np.rint(values / unit) * unit, values)
 
     return twins((rounded(table.values[:, i]) for i in range(len(table.features))), table.protocol)
 

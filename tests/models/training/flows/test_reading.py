@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from capture.columns import FEATURES
 from models.errors import TrainingError
@@ -435,3 +437,50 @@ def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
     for paths in ([tmp_path], [tmp_path / "b.zip", path], [path, path]):
         with pytest.raises(TrainingError, match=r"a\.csv: the same file as .*a\.csv, by name and size"):
             read_flows(paths)
+
+
+def test_a_header_with_the_line_ends_of_old_macs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\r".join([",".join(ML_CSV), *rows(ML_CSV, ["BENIGN"])]), newline="")
+    with pytest.raises(TrainingError, match="a.csv: its header is no line of CSV"):
+        read_flows([tmp_path / "a.csv"])
+
+
+#: What may lie between sound rows: its text and what it counts as.
+DIRT = {
+    "," * (len(LABELLED) - 1): "blank",
+    "": "blank",
+    " ": "blank",
+    '"",': "blank",
+    ",".join(LABELLED): "headers",
+    "1,2,3": "unreadable",
+    line(LABELLED, 3, Flow_Duration="soon"): "unreadable",
+    line(LABELLED, 3, Protocol="TCP"): "unreadable",
+    line(LABELLED, 3, Label=""): "unreadable",
+    line(LABELLED, 3) + ",1": "unreadable",
+    "a\rb": "unreadable",
+}
+
+
+@settings(max_examples=60)
+@given(
+    dirt=st.lists(st.lists(st.sampled_from(sorted(DIRT)), max_size=3), min_size=1, max_size=8),
+    chunk=st.integers(500, 6000),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    final=st.booleans(),
+)
+def test_sound_rows_come_through_any_dirt_in_chunks_of_any_size(
+    tmp_path_factory: pytest.TempPathFactory, dirt: list[list[str]], chunk: int, newline: str, final: bool
+) -> None:
+    path = tmp_path_factory.mktemp("dirt") / "a.csv"
+    lines = [each for row, before in enumerate(dirt) for each in [*before, line(LABELLED, row)]]
+    text = newline.join([",".join(LABELLED), *lines]) + (newline if final else "")
+    path.write_text(text, encoding="utf-8", newline="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_rows, "_CHUNK", chunk)
+        patch.setattr(csv_rows, "_HEADER_AT_MOST", 3000)
+        table, report = read_flows([path])
+    (file,) = report.files
+    assert table.values[:, 0].tolist() == [value("flow_duration", row) for row in range(len(dirt))]
+    counted = {"blank": file.blank, "headers": file.headers, "unreadable": file.unreadable}
+    flat = [DIRT[each] for before in dirt for each in before]
+    assert counted == {what: flat.count(what) for what in counted}

@@ -151,3 +151,10 @@ def test_without_times_and_weekdays_each_file_is_a_day() -> None:
 def test_one_day_alone_cannot_be_left_out() -> None:
     with pytest.raises(TrainingError, match="one day only"):
         leave_day_out(flow_table([[1, 2], [3, 4]], [0, 1]))
+
+
+def test_near_twins_hold_over_the_range_of_float32() -> None:
+    column = np.array([1e-45, 3.4e38, -3.4e38, 0, np.inf, -np.inf, np.nan, 99.6, 100.4, 1e-45], np.float32)
+    keys = near_twins(flow_table(column[:, None], [0] * 10)).tolist()
+    assert keys[0] == keys[9] and keys[7] == keys[8]
+    assert len(set(keys)) == 8
