@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import TrainingError
-from models.training.flows.read_report import NAME_OF, table_lines
+from models.training.flows.read_report import NAME_OF, counted, table_lines
 from models.training.flows.table import FlowTable
 from models.training.flows.twins import twins
 
@@ -38,11 +38,11 @@ class CleaningReport:
         lacking = ", ".join(f"{NAME_OF[name]} {count:,}" for name, count in self.missing_in.items())
         fate = "left out" if self.dropped else "kept"
         return [
-            f"{self.missing:,} of {self.rows:,} flows left out for NaN or an infinity"
+            f"{self.missing:,} of {counted(self.rows, 'flow')} left out for NaN or an infinity"
             + (f" ({lacking})" if lacking else ""),
-            f"{self.redundant:,} flows that repeat one before in every feature, port and label {fate}",
-            f"{self.twins:,} of those kept repeat one before in every feature (ports and labels aside),"
-            f" {self.conflicting:,} share every feature with a flow of another label",
+            f"{counted(self.redundant, 'flow')} {fate}, equal to one before in every feature, port and label",
+            f"of {counted(self.kept, 'flow')} kept, ports and labels aside, {self.twins:,} equal to one before"
+            f" in every feature, {self.conflicting:,} to one of another label",
             *table_lines(
                 ("class", "read", "kept"),
                 [(name, f"{count:,}", f"{self.after.get(name, 0):,}") for name, count in self.before.items()],

@@ -57,21 +57,30 @@ class ReadReport:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def lines(self) -> list[str]:
-        """The report as plain text, a line each."""
+        """The report as plain text, a line each; what holds of all files is said once."""
+        remarks = [_remarks(file, self.attempted) for file in self.files]
+        common = [text for text in remarks[0] if len(remarks) > 1 and all(text in each for each in remarks)]
         lines = []
-        for file in self.files:
-            lines += [
-                f"{file.name}: {file.rows:,} flows, {file.form}, {_clock(file)}",
-                *_remarks(file, self.attempted),
-            ]
+        for file, texts in zip(self.files, remarks):
+            lines.append(f"{file.name}: {counted(file.rows, 'flow')}, {file.form}, {_clock(file)}")
+            lines += [f"  {text}" for text in texts if text not in common]
+        if common:
+            lines += ["in every file", *(f"  {text}" for text in common)]
         lines += table_lines(
             ("class", "flows", "share"),
             [(name, f"{count:,}", f"{count / max(self.rows, 1):.2%}") for name, count in self.labels.items()],
         )
-        lines.append(f"{self.rows:,} flows of {len(self.files)} files, {self.features} features")
+        lines.append(
+            f"{counted(self.rows, 'flow')} of {counted(len(self.files), 'file')}, {self.features} features"
+        )
         if self.not_shared:
             lines.append(f"left out, as not every file has them: {_listed(self.not_shared)}")
         return lines
+
+
+def counted(count: int, what: str) -> str:
+    """A number and what it counts: "1 flow", "2,000 flows"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -95,22 +104,22 @@ def _clock(file: FileReport) -> str:
 def _remarks(file: FileReport, attempted: str) -> list[str]:
     made = {"benign": "taken as benign", "attack": "taken as attacks", "drop": "left out"}[attempted]
     said = [
-        (file.blank, f"{file.blank:,} blank rows left out"),
-        (file.headers, f"{file.headers:,} header lines inside left out"),
+        (file.blank, f"{counted(file.blank, 'blank row')} left out"),
+        (file.headers, f"{counted(file.headers, 'header line')} inside left out"),
         (
             file.unreadable,
-            f"{file.unreadable:,} unreadable rows left out, the first: {file.first_unreadable}",
+            f"{counted(file.unreadable, 'unreadable row')} left out, the first: {file.first_unreadable}",
         ),
-        (file.missing, f"{file.missing:,} flows with NaN or an infinity"),
-        (file.attempted, f"{file.attempted:,} attempted attacks {made}"),
-        (file.unlabelled, f"{file.unlabelled:,} flows without a label taken as benign"),
-        (file.times_unread, f"{file.times_unread:,} times not understood"),
+        (file.missing, f"{counted(file.missing, 'flow')} with NaN or an infinity"),
+        (file.attempted, f"{counted(file.attempted, 'attempted attack')} {made}"),
+        (file.unlabelled, f"{counted(file.unlabelled, 'flow')} without a label taken as benign"),
+        (file.times_unread, f"{counted(file.times_unread, 'time')} not understood"),
         (file.encoding != "utf-8", f"text in {file.encoding}"),
         (file.double, f"columns there twice, the first counts: {_listed(file.double)}"),
         (file.unknown, f"unknown columns left out: {_listed(file.unknown)}"),
         (file.absent, f"features that it lacks: {_listed(file.absent)}"),
     ]
-    return [f"  {text}" for there, text in said if there]
+    return [text for there, text in said if there]
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:

@@ -51,9 +51,9 @@ def test_the_report_reads_as_text() -> None:
     _, report = clean(flow_table([[1, 2], [1, 2], [NAN, 0]], [0, 0, 1]))
     assert report.lines() == [
         "1 of 3 flows left out for NaN or an infinity (Flow Duration 1)",
-        "1 flows that repeat one before in every feature, port and label left out",
-        "0 of those kept repeat one before in every feature (ports and labels aside),"
-        " 0 share every feature with a flow of another label",
+        "1 flow left out, equal to one before in every feature, port and label",
+        "of 1 flow kept, ports and labels aside,"
+        " 0 equal to one before in every feature, 0 to one of another label",
         "class   read  kept",
         "BENIGN     2     1",
         "DDoS       1     0",

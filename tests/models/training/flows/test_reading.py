@@ -322,14 +322,32 @@ def test_the_report_reads_as_text(tmp_path: Path) -> None:
     assert report.lines() == [
         "a.csv: 3 flows, MachineLearningCSV, no times, without addresses",
         f"  2 unreadable rows left out, the first: line 3: 2 fields instead of {len(ML_CSV) + 1}",
-        "  1 flows with NaN or an infinity",
+        "  1 flow with NaN or an infinity",
         "  columns there twice, the first counts: Fwd Header Length",
         "  unknown columns left out: Colour",
         "  features that it lacks: Fwd RST Flags, Bwd RST Flags, ICMP Code, ICMP Type, Total TCP Flow Time",
         "class   flows   share",
         "BENIGN      2  66.67%",
         "DDoS        1  33.33%",
-        "3 flows of 1 files, 76 features",
+        "3 flows of 1 file, 76 features",
+    ]
+
+
+def test_what_holds_of_all_files_is_said_once(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", IDS2018, rows(IDS2018, ["Benign"]))
+    write(tmp_path / "b.csv", IDS2018, ["", *rows(IDS2018, ["Benign", "Bot"])])
+    assert read_flows([tmp_path / "a.csv", tmp_path / "b.csv"])[1].lines() == [
+        "a.csv: 1 flow, CSE-CIC-IDS2018, times to minutes, 12-hour clock: hours before 8 taken as afternoon,"
+        " without addresses",
+        "b.csv: 2 flows, CSE-CIC-IDS2018, times to minutes, 12-hour clock: hours before 8 taken as afternoon,"
+        " without addresses",
+        "  1 blank row left out",
+        "in every file",
+        "  features that it lacks: Fwd RST Flags, Bwd RST Flags, ICMP Code, ICMP Type, Total TCP Flow Time",
+        "class   flows   share",
+        "BENIGN      2  66.67%",
+        "Botnet      1  33.33%",
+        "3 flows of 2 files, 76 features",
     ]
 
 
