@@ -1,0 +1,118 @@
+"""What was found in the files of a data set, and what was left out of them: for people and for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from capture.columns import COLUMNS
+
+NAME_OF = {column.field: column.name for column in COLUMNS}
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """One file."""
+
+    name: str
+    form: str  #: which of the forms in circulation
+    rows: int  #: flows taken
+    blank: int  #: rows of commas and empty lines
+    headers: int  #: header lines below the first
+    unreadable: int  #: rows of another width, without a label or with something else than a number
+    first_unreadable: str  #: "line 12: ..."; "" where none
+    missing: int  #: rows taken that hold NaN or an infinity
+    unknown: tuple[str, ...]  #: columns that mean nothing here
+    double: tuple[str, ...]  #: columns met twice: the first counts
+    absent: tuple[str, ...]  #: features of `capture.columns` that the file lacks
+    labels: dict[str, int]  #: flows of each class
+    attempted: int  #: flows of attacks that came to nothing
+    unlabelled: int  #: flows without a label, taken as benign on demand
+    encoding: str
+    clock: str  #: how fine its times are: "none", "minutes", ...
+    times_unread: int
+    addresses: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReport:
+    """All files of a set."""
+
+    files: tuple[FileReport, ...]
+    features: int  #: those that all files have
+    not_shared: tuple[str, ...]  #: features of some files only, so left out
+    attempted: str  #: what was made of attempted attacks: "benign", "attack" or "drop"
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Flows of each class over all files, the most frequent first."""
+        counts: dict[str, int] = {}
+        for file in self.files:
+            for name, count in file.labels.items():
+                counts[name] = counts.get(name, 0) + count
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def lines(self) -> list[str]:
+        """The report as plain text, a line each."""
+        lines = []
+        for file in self.files:
+            lines += [
+                f"{file.name}: {file.rows:,} flows, {file.form}, {_clock(file)}",
+                *_remarks(file, self.attempted),
+            ]
+        lines += table_lines(
+            ("class", "flows", "share"),
+            [(name, f"{count:,}", f"{count / max(self.rows, 1):.2%}") for name, count in self.labels.items()],
+        )
+        lines.append(f"{self.rows:,} flows of {len(self.files)} files, {self.features} features")
+        if self.not_shared:
+            lines.append(f"left out, as not every file has them: {_listed(self.not_shared)}")
+        return lines
+
+
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns lined up, the first to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = [(cell, width) for cell, width in zip(cells, widths)]
+        return "  ".join(
+            [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others)]
+        ).rstrip()
+
+    return [line(head), *(line(row) for row in rows)]
+
+
+def _clock(file: FileReport) -> str:
+    times = "no times" if file.clock == "none" else f"times to {file.clock}"
+    return f"{times}, {'with' if file.addresses else 'without'} addresses"
+
+
+def _remarks(file: FileReport, attempted: str) -> list[str]:
+    made = {"benign": "taken as benign", "attack": "taken as attacks", "drop": "left out"}[attempted]
+    said = [
+        (file.blank, f"{file.blank:,} blank rows left out"),
+        (file.headers, f"{file.headers:,} header lines inside left out"),
+        (
+            file.unreadable,
+            f"{file.unreadable:,} unreadable rows left out, the first: {file.first_unreadable}",
+        ),
+        (file.missing, f"{file.missing:,} flows with NaN or an infinity"),
+        (file.attempted, f"{file.attempted:,} attempted attacks {made}"),
+        (file.unlabelled, f"{file.unlabelled:,} flows without a label taken as benign"),
+        (file.times_unread, f"{file.times_unread:,} times not understood"),
+        (file.encoding != "utf-8", f"text in {file.encoding}"),
+        (file.double, f"columns there twice, the first counts: {_listed(file.double)}"),
+        (file.unknown, f"unknown columns left out: {_listed(file.unknown)}"),
+        (file.absent, f"features that it lacks: {_listed(file.absent)}"),
+    ]
+    return [f"  {text}" for there, text in said if there]
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

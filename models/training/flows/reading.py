@@ -1,0 +1,111 @@
+"""Labelled flows from files: every form of the CICIDS2017 family into one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.columns import FEATURES
+from models.errors import TrainingError
+from models.training.flows.file_rows import Attempted, Codes, FileRows, Unlabelled
+from models.training.flows.read_report import NAME_OF, ReadReport
+from models.training.flows.sources import find
+from models.training.flows.table import BENIGN, FlowTable
+
+Progress = Callable[[int, int], None]
+
+_KINDS = {
+    "protocol": np.int16,
+    "label": np.int16,
+    "time": np.int64,
+    "source": np.int32,
+    "destination": np.int32,
+    "file": np.int16,
+    "twin": np.uint64,
+    "port": np.int32,
+}
+
+
+def read_flows(
+    paths: Sequence[Path],
+    *,
+    attempted: Attempted = "benign",
+    unlabelled: Unlabelled = "refuse",
+    progress: Progress | None = None,
+) -> tuple[FlowTable, ReadReport]:
+    """Read files, folders and zips of labelled flows as one table, in the order of the files.
+
+    attempted: what an attack that came to nothing counts as ("... - Attempted" in the corrected
+    sets; their authors advise benign).  unlabelled: whether flows without a label may count as benign.
+    progress: called with the bytes done and the bytes in all.  Several files keep the features that
+    all of them have.  The rows of one class only are no error here; see `need_both`.
+
+    Raises TrainingError, one line, for all that cannot be used.
+    """
+    if attempted not in get_args(Attempted) or unlabelled not in get_args(Unlabelled):
+        raise ValueError(f"no way to take labels: {attempted}, {unlabelled}")
+    sources = find(paths)
+    everything = sum(source.size for source in sources)
+    labels, addresses = Codes(BENIGN), Codes()
+    parts: list[FileRows] = []
+    done = 0
+    for source in sources:
+        part = FileRows(source.name, labels, addresses, attempted, unlabelled)
+        for used in part.read(source):
+            done += used
+            if progress:
+                progress(min(done, everything), everything)
+        parts.append(part)
+    return _joined(parts, labels, attempted)
+
+
+def need_both(table: FlowTable) -> None:
+    """TrainingError unless there are both benign flows and attacks, without which nothing can be fitted."""
+    attacks = int(table.attack.sum())
+    if 0 < attacks < len(table):
+        return
+    there, lacking = ("attacks", "benign flows") if attacks else ("benign flows", "attacks")
+    raise TrainingError(
+        f"{table.files[0]}: only {there} in the data; to fit, give a file with {lacking} as well"
+    )
+
+
+def _joined(parts: Sequence[FileRows], labels: Codes, attempted: Attempted) -> tuple[FlowTable, ReadReport]:
+    """One table of all files, freeing each block as it is copied."""
+    shared = set.intersection(*(set(part.form.features) for part in parts))
+    features = tuple(name for name in FEATURES if name in shared)
+    lost = set.union(*(set(part.form.features) for part in parts)) - shared
+    files = tuple(part.report(labels.names()) for part in parts)
+    total = sum(file.rows for file in files)
+    columns = {name: np.empty(total, kind) for name, kind in _KINDS.items()}
+    values = np.empty((total, len(features)), np.float32)
+    at = 0
+    for number, part in enumerate(parts):
+        chosen = [part.form.features.index(name) for name in features]
+        for block in part.drained():
+            end = at + len(block["label"])
+            values[at:end] = block["values"][:, chosen]
+            for name, column in columns.items():
+                column[at:end] = number if name == "file" else block[name]
+            at = end
+    names, columns["label"] = _present(labels, columns["label"])
+    table = FlowTable(
+        features=features, values=values, labels=names, files=tuple(file.name for file in files), **columns
+    )
+    return table, ReadReport(
+        files, len(features), tuple(NAME_OF[name] for name in FEATURES if name in lost), attempted
+    )
+
+
+def _present(labels: Codes, label: npt.NDArray[np.int16]) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    """Benign first, then the classes that have rows, by name; and the codes to match."""
+    counts = np.bincount(label, minlength=len(labels))
+    attacks = sorted(name for code, name in enumerate(labels.names()) if code and counts[code])
+    order = (BENIGN, *attacks)
+    new = {name: code for code, name in enumerate(order)}
+    code = np.array([new.get(name, 0) for name in labels.names()], np.int16)
+    return order, code[label]
