@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
 from models.errors import BundleError, CalibrationError, PackageMissing, TrainingError
-from models.training.cli import calibrate, export, fit, inspect, sign
+from models.training.cli import calibrate, compare, evaluate, export, fit, inspect, sign
 
-_COMMANDS = (fit, calibrate, inspect, export, sign)
+_COMMANDS = (fit, compare, evaluate, calibrate, inspect, export, sign)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ids-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ids-train: interrupted, nothing was written", file=sys.stderr)
+        print("ids-train: interrupted", file=sys.stderr)
         return 130
     return 0
 

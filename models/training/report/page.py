@@ -32,6 +32,11 @@ class _Text:
 
 
 @dataclass(frozen=True, slots=True)
+class _Listing:
+    lines: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Table:
     name: str
     title: str
@@ -61,12 +66,16 @@ class Report:
 
     def __init__(self, title: str, subtitle: str = "", *, date: str = "", command: str = "") -> None:
         self._about = {"title": title, "subtitle": subtitle, "date": date, "command": command}
-        self._parts: list[_Text | _Table | _Figure] = []
+        self._parts: list[_Text | _Listing | _Table | _Figure] = []
         self._data: dict[str, Any] = {}
 
     def text(self, heading: str, text: str) -> None:
         """A section begins, or with an empty heading goes on; blank lines part its paragraphs."""
         self._parts.append(_Text(heading, text))
+
+    def listing(self, lines: Sequence[str]) -> None:
+        """Lines as they are, in letters of one width."""
+        self._parts.append(_Listing(list(lines)))
 
     def table(
         self, title: str, columns: Sequence[str | Column], rows: Sequence[Sequence[Cell]], note: str = ""
@@ -108,7 +117,7 @@ class Report:
     def _name(self, kind: str, title: str) -> str:
         """A name of its own for an anchor and a file, from the title's letters and digits."""
         base = f"{kind}-{re.sub(r'[^a-z0-9]+', '-', title.lower())[:60]}".strip("-")
-        taken = {one.name for one in self._parts if not isinstance(one, _Text)}
+        taken = {one.name for one in self._parts if isinstance(one, _Table | _Figure)}
         name, number = base, 2
         while name in taken:
             name, number = f"{base}-{number}", number + 1
@@ -188,6 +197,8 @@ class Report:
                     markup.append(f"<h2 id=section-{sections}>{escape(part.heading)}</h2>")
                 paragraphs = re.split(r"\n\s*\n", part.text.strip())
                 markup += [f"<p>{escape(text)}</p>" for text in paragraphs if text]
+            elif isinstance(part, _Listing):
+                markup.append(f"<pre class=listing>{escape(chr(10).join(part.lines))}</pre>")
             elif isinstance(part, _Table):
                 tables += 1
                 markup.append(_table_part(part, tables))

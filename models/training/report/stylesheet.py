@@ -28,6 +28,7 @@ pre {
   padding: .7rem .9rem; overflow-x: auto; background: var(--band); border-radius: .3rem; font-size: .85rem;
   white-space: pre-wrap; overflow-wrap: anywhere;
 }
+pre.listing { white-space: pre; overflow-wrap: normal; font-size: .75rem; }
 nav ol { padding-left: 1.4rem; columns: 16rem; font-size: .95rem; }
 section.table, figure { margin: 2rem 0; }
 .scroll { overflow-x: auto; }
@@ -36,6 +37,7 @@ th, td { padding: .3rem .75rem; text-align: left; vertical-align: baseline; }
 th { border-bottom: 2px solid var(--line); font-weight: 600; vertical-align: bottom; }
 td { border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: .25rem; }
+td:first-child { min-width: 9rem; }
 tbody tr:nth-child(even) { background: var(--band); }
 .n, .i { text-align: right; }
 td.n, .i { white-space: nowrap; }
@@ -54,6 +56,7 @@ figcaption strong { color: var(--text); }
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
   .scroll { overflow: visible; }
+  pre.listing { white-space: pre-wrap; }
   section.table, figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   img { max-height: 11cm; width: auto; }

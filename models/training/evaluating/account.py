@@ -1,0 +1,344 @@
+"""The report of an evaluation: every test and system in one table, then each group of tests in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from models.training.curves import precision_recall_curve, reliability, roc_curve
+from models.training.evaluating.scored import LocalThreshold, Scored, local_threshold, per_day, pooled
+from models.training.evaluating.trials import Leak
+from models.training.intervals import Share, share
+from models.training.metrics import RATES, Confusion, family_recall, recall_at
+from models.training.report import Column, Report, plots
+from models.training.report.cells import Cell
+
+_PERCENT: Final = "percent"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A protocol as the report explains it."""
+
+    name: str
+    question: str  #: what it asks
+    meaning: str  #: how far its figures carry
+
+
+PROTOCOLS = {
+    one.name: one
+    for one in (
+        Protocol(
+            "as-is",
+            "How does this saved model do on these flows?",
+            "It holds for flows that the model was not fitted on; whether it was cannot be seen from here.",
+        ),
+        Protocol(
+            "random",
+            "How does a model do on flows drawn from the same days, the same attacks and the same tools that"
+            " it learned from?",
+            "This is the split of the paper. Flows of one run of a tool are nearly alike and fall on both"
+            " sides, so it measures how well they are recognised again; it says little about attacks or"
+            " networks that the model has not seen.",
+        ),
+        Protocol(
+            "no-leaks",
+            "How does a model do on the later part of each attack that it learned from?",
+            "Flows that are nearly alike are all on one side, and those judged came last. The kinds of attack"
+            " and the network are still known.",
+        ),
+        Protocol(
+            "days",
+            "How does a model do on a day that it has not seen?",
+            "Most attacks of a day are of kinds that the other days do not have. The network is the same.",
+        ),
+        Protocol(
+            "cross-set",
+            "How does a model do on another data set than the one it learned from?",
+            "Other networks, other times, other versions of the flow tool. This is nearest to what a model"
+            " meets where it is installed.",
+        ),
+    )
+}
+
+
+def write_account(
+    report: Report,
+    protocol: Protocol,
+    scored: Sequence[Scored],
+    *,
+    local_rate: float,
+    leaks: Sequence[Leak] = (),
+) -> None:
+    """Add sections, tables and figures of all tests to a report.  The order is that of `scored`."""
+    groups = _by(scored, "group")
+    report.text("What was asked", f"{protocol.question} {protocol.meaning}\n\n{_in_short(groups)}")
+    report.table(
+        "Every test",
+        [
+            Column("test"), Column("system"), Column("flows", "count"), Column("attacks", "count"),
+            Column("accuracy", _PERCENT), Column("precision", _PERCENT), Column("recall", _PERCENT),
+            Column("F1", _PERCENT), Column("false alarms", _PERCENT),
+        ],
+        [_test_row(one) for one in scored],
+        "False alarms are benign flows called attacks, by all benign flows; brackets hold the 95 % interval"
+        " of Clopper and Pearson. Precision and F1 hold only for the share of attacks that the data has.",
+    )  # fmt: skip
+    if leaks:
+        _add_leaks(report, leaks)
+    for name, members in groups.items():
+        _add_group(report, name, list(_by(members, "system").values()), local_rate)
+    report.data("protocol", protocol.name)
+    report.data(
+        "tests",
+        [
+            {
+                "test": one.test, "group": one.group, "system": one.system, "threshold": one.threshold,
+                "fitted_on": one.fitted_on, "leaked": one.leaked, "confusion": one.confusion,
+                "history": one.history,
+            }
+            for one in scored
+        ],
+    )  # fmt: skip
+
+
+def table_of_tests(scored: Sequence[Scored]) -> list[list[str]]:
+    """What a terminal shows of all tests: a heading, then a row each, percent."""
+    rows = [["test", "system", "flows", "attacks", "accuracy", "precision", "recall", "F1", "false alarms"]]
+    for one in scored:
+        counts = one.confusion
+        figures = (counts.accuracy, counts.precision, counts.recall, counts.f1, counts.false_alarm_rate)
+        rows.append(
+            [one.test, one.system, f"{len(one.scores):,}", f"{counts.attacks:,}"]
+            + [f"{100 * value:.2f}" if value == value else "-" for value in figures]
+        )
+    return rows
+
+
+def _in_short(groups: dict[str, list[Scored]]) -> str:
+    lines = []
+    for name, members in groups.items():
+        said = []
+        for parts in _by(members, "system").values():
+            counts = _total(parts)
+            found, false = share(counts.tp, counts.attacks), share(counts.fp, counts.benign)
+            said.append(
+                f"{parts[0].system} "
+                + " and ".join(
+                    text
+                    for text, there in (
+                        (f"finds {_percent(found)} of the attack flows", counts.attacks),
+                        (f"calls {_percent(false)} of the benign flows attacks", counts.benign),
+                    )
+                    if there
+                )
+            )
+        lines.append(f"{name[:1].upper()}{name[1:]}: {'; '.join(said)}.")
+    return "\n\n".join(lines)
+
+
+def _percent(value: Share) -> str:
+    return f"{100 * value.value:.2f} % [{100 * value.low:.2f}, {100 * value.high:.2f}]"
+
+
+def _test_row(one: Scored) -> list[Cell]:
+    counts = one.confusion
+    return [one.test, one.system, len(one.scores), counts.attacks, *_figures(counts)]
+
+
+def _figures(counts: Confusion) -> list[Cell]:
+    """Accuracy, precision, recall, F1 and false-alarm rate."""
+    found, false = share(counts.tp, counts.attacks), share(counts.fp, counts.benign)
+    return [counts.accuracy, counts.precision, found, counts.f1, false]
+
+
+def _add_leaks(report: Report, leaks: Sequence[Leak]) -> None:
+    report.table(
+        "Flows known before they are judged",
+        [
+            Column("split"), Column("duplicates"), Column("judged", "count"), Column("twins", "count"),
+            Column("twins", _PERCENT), Column("near twins", "count"), Column("near twins", _PERCENT),
+        ],
+        [
+            [one.split, one.duplicates, one.judged, one.twins, one.twins / max(1, one.judged), one.near,
+             one.near / max(1, one.judged)]
+            for one in leaks
+        ],
+        "A twin equals a training flow in all that a model sees, a near twin in two digits of every feature;"
+        " both are known by heart rather than detected.",
+    )  # fmt: skip
+    report.data("leaks", list(leaks))
+
+
+def _add_group(report: Report, name: str, systems: list[list[Scored]], local_rate: float) -> None:
+    """Details of one group of tests; systems: the parts of each."""
+    whole = [pooled(parts) for parts in systems]
+    parts_told = "" if len(systems[0]) == 1 else f" The {len(systems[0])} tests are added up."
+    report.text(f"{name[:1].upper()}{name[1:]}: in detail", _known(whole) + parts_told)
+    if any(one.truth.any() for one in whole):
+        _add_families(report, name, whole)
+    _add_rates(report, name, whole)
+    _add_local(report, name, systems, local_rate)
+    _add_days(report, name, systems)
+    for one in whole:
+        report.figure(
+            f"Confusion matrix of {one.system}, {name}",
+            "Counts of flows, and their share of the benign flows above and of the attacks below; a good"
+            " detector is dark from top left to bottom right.",
+            plots.confusion_matrix(one.confusion),
+        )
+    if all(one.truth.any() and not one.truth.all() for one in whole):
+        _add_curves(report, name, whole)
+    for one in whole:
+        if one.history:
+            report.figure(
+                f"Accuracy and loss of {one.system}, {name}",
+                "Lines of training and validation that part say that the network learns its training flows by"
+                " heart." + ("" if len(systems[0]) == 1 else " Of the first test."),
+                plots.accuracy_and_loss(one.history),
+            )
+
+
+def _known(whole: Sequence[Scored]) -> str:
+    """What a reader must know of the rows of a group."""
+    first = whole[0]
+    attacks = int(first.truth.sum())
+    text = f"{len(first.scores):,} flows are judged, {attacks:,} of them attacks."
+    if first.leaked is not None:
+        text += f" {first.leaked:,} equal a training flow in all that a model sees."
+    return text
+
+
+def _add_families(report: Report, name: str, whole: Sequence[Scored]) -> None:
+    families = [family_recall(one.labels, one.label, one.flagged) for one in whole]
+    report.table(
+        f"Recall by family, {name}",
+        [Column("family"), Column("flows", "count"), *(Column(one.system, _PERCENT, 1) for one in whole)],
+        [
+            [row[0].family, row[0].rows, *(Share(one.recall, one.low, one.high) for one in row)]
+            for row in zip(*families, strict=True)
+        ],
+        "Of each kind of attack, the share of flows that was called an attack, with its 95 % interval.",
+    )
+    report.figure(
+        f"Recall by family, {name}",
+        "The further right, the more of that attack's flows were found; bars are 95 % intervals.",
+        plots.family_recalls({one.system: found for one, found in zip(whole, families, strict=True)}),
+    )
+
+
+def _add_rates(report: Report, name: str, whole: Sequence[Scored]) -> None:
+    rates = {one.system: recall_at(one.truth, one.scores) for one in whole}
+    report.data(f"recall_at, {name}", rates)
+    if not any(one.truth.any() for one in whole) or whole[0].truth.all():
+        return
+    unresolved = [one for one in next(iter(rates.values())) if not one.resolvable]
+    told = ""
+    if unresolved:
+        told = (
+            f" There are {int((~whole[0].truth).sum()):,} benign flows, too few to tell"
+            f" {' and '.join(_one_in(one.rate) for one in unresolved)}: there it is the recall without any"
+            " false alarm."
+        )
+    report.table(
+        f"Recall at fixed false-alarm rates, {name}",
+        [Column("system"), *(Column(_one_in(rate), _PERCENT, 1) for rate in RATES)],
+        [[n, *(Share(one.recall, one.low, one.high) for one in found)] for n, found in rates.items()],
+        "How much is found when the threshold is set, on these very flows, so that one benign flow in so many"
+        f" raises an alarm.{told}",
+    )
+    report.figure(
+        f"Recall at fixed false-alarm rates, {name}",
+        "Further left is quieter; a hollow mark says that there are too few benign flows for that rate.",
+        plots.recall_at_rates(rates),
+    )
+
+
+def _one_in(rate: float) -> str:
+    return f"1 in {round(1 / rate):,}"
+
+
+def _add_local(report: Report, name: str, systems: list[list[Scored]], rate: float) -> None:
+    rows: list[list[Cell]] = []
+    kept: dict[str, list[LocalThreshold]] = {}
+    for parts in systems:
+        each = [one for one in (local_threshold(part, rate) for part in parts) if one is not None]
+        if not each:
+            continue
+        kept[parts[0].system] = each
+        before, after = (_sum(getattr(one, side) for one in each) for side in ("before", "after"))
+        rows.append([parts[0].system, "as fitted", *_figures(before)[2::2]])
+        rows.append([parts[0].system, "calibrated", *_figures(after)[2::2]])
+    if not rows:
+        return
+    few = not all(one.resolvable for each in kept.values() for one in each)
+    report.table(
+        f"Before and after calibration on local benign flows, {name}",
+        [Column("system"), Column("threshold"), Column("recall", _PERCENT), Column("false alarms", _PERCENT)],
+        rows,
+        f"The first 30 % of the benign flows set a threshold that lets {_one_in(rate)} of them raise an"
+        " alarm; both rows judge all other flows."
+        + (" In some test they were too few for that rate, so none of them may." if few else ""),
+    )
+    report.data(f"local thresholds, {name}", kept)
+
+
+def _add_days(report: Report, name: str, systems: list[list[Scored]]) -> None:
+    rows: list[list[Cell]] = []
+    for part in (part for parts in systems for part in parts):
+        told = per_day(part)
+        if told is not None:
+            rows.append([part.test, part.system, told.days, told.alarms, told.false_alarms])
+    if rows:
+        report.table(
+            f"Alarms a day, {name}",
+            [
+                Column("test"), Column("system"), Column("days of traffic", "number"),
+                Column("flows flagged a day", "number", 1), Column("false ones a day", "number", 1),
+            ],
+            rows,
+            "A day is 24 hours in which flows began. Each flagged flow counts; where the data holds a sample"
+            " of the benign traffic, multiply the false ones by what is left out.",
+        )  # fmt: skip
+
+
+def _add_curves(report: Report, name: str, whole: Sequence[Scored]) -> None:
+    report.figure(
+        f"Precision and recall, {name}",
+        "Each point is a threshold; the nearer a line stays to the top right, the better.",
+        plots.pr_curves({one.system: precision_recall_curve(one.truth, one.scores) for one in whole}),
+    )
+    report.figure(
+        f"Receiver operating characteristic, {name}",
+        "Each point is a threshold; the nearer to the top left, the better, and what a network can live with"
+        " is at the far left, which the right side spreads out.",
+        plots.roc_curves({one.system: roc_curve(one.truth, one.scores) for one in whole}),
+    )
+    likely = [one for one in whole if ((one.scores >= 0) & (one.scores <= 1)).all()]
+    if likely:
+        report.figure(
+            f"Calibration curve, {name}",
+            "Of the flows with a score around 0.8, eight in ten would be attacks if scores were"
+            " probabilities: then the line follows the dots.",
+            plots.calibration_curve({one.system: reliability(one.truth, one.scores) for one in likely}),
+        )
+
+
+def _by(scored: Iterable[Scored], key: str) -> dict[str, list[Scored]]:
+    """In groups, by the order in which they first come."""
+    groups: dict[str, list[Scored]] = {}
+    for one in scored:
+        groups.setdefault(getattr(one, key), []).append(one)
+    return groups
+
+
+def _total(parts: Sequence[Scored]) -> Confusion:
+    return _sum(one.confusion for one in parts)
+
+
+def _sum(counts: Iterable[Confusion]) -> Confusion:
+    total = Confusion(0, 0, 0, 0)
+    for one in counts:
+        total += one
+    return total
