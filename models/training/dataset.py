@@ -85,10 +85,11 @@ def capture_windows(label: CaptureLabel, records: np.ndarray) -> CaptureWindows 
     windows = WindowBatch(
         **{f.name: np.concatenate([getattr(b, f.name) for b in batches]) for f in fields(WindowBatch)}
     )
-    return CaptureWindows(label, windows, _truth(label, windows, records))
+    return CaptureWindows(label, windows, truth_of(windows, label, records))
 
 
-def _truth(label: CaptureLabel, windows: WindowBatch, records: np.ndarray) -> npt.NDArray[np.int8]:
+def truth_of(windows: WindowBatch, label: CaptureLabel, records: np.ndarray) -> npt.NDArray[np.int8]:
+    """(B,) BENIGN, ATTACK or UNCLEAR, by which of a window's flows the label names."""
     if label.attack and not label.located:
         return np.full(len(windows), UNCLEAR, np.int8)
     attacking = np.unique(records["flow_id"][label.attack_flows(records)])
