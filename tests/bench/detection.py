@@ -29,7 +29,7 @@ from typing import Any
 from models.evidence import FAMILIES
 from models.training.cli.options import DEFAULT_EPOCHS
 from models.training.fitting import Model, threshold_for
-from models.training.labels import labels_hash, read_labels
+from models.training.label_file import labels_hash, read_labels
 from models.training.network_fit import Options
 from tests.bench.confirm import replay_folds, summary
 from tests.bench.corpus import meter_corpus
