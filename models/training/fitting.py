@@ -82,7 +82,7 @@ def fit_model(
 
     beside_counters: the network learns what to add to the counters' evidence (it is the offset of
         its loss), as the daemon adds them; False: the network learns to stand alone, what the
-        counters would have said included.
+        counters would have said included, unless it sees none of them.
     """
     data = collector.training_set()
     benign = captures & np.array([not label.attack for label in collector.labels])
@@ -105,7 +105,8 @@ def fit_model(
         arrays = data.arrays(scaling, offset)
     else:
         arrays = data.arrays(scaling)
-        arrays = arrays.joined(exaggerate(data, weight, counters, options.seed).arrays(scaling, arrays))
+        if spec.counters_in:
+            arrays = arrays.joined(exaggerate(data, weight, counters, options.seed).arrays(scaling, arrays))
     result = fit_network(spec, arrays, None, options, log)
     return Model(spec, scaling, result.weights, counters, result.history)
 
@@ -175,9 +176,3 @@ def assign_folds(labels: Sequence[CaptureLabel], folds: int, seed: int) -> npt.N
         filled[chosen] = would[chosen]
         of_origin[origin] = chosen
     return np.array([of_origin[label.origin] for label in labels], np.int64)
-
-
-def threshold_for(benign_maxima: npt.NDArray[np.float64], share: float) -> float:
-    """The lowest threshold that at most `share` of the benign captures exceed."""
-    allowed = int(share * len(benign_maxima))
-    return float(np.sort(benign_maxima)[::-1][min(allowed, len(benign_maxima) - 1)])

@@ -11,10 +11,17 @@ import sys
 from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
+<<<<<<< HEAD
 from models.errors import BundleError, TrainingError
 from models.training.cli import compare, evaluate, fit, search
 
 _COMMANDS = (fit, search, compare, evaluate)
+=======
+from models.errors import BundleError, CalibrationError, PackageMissing, TrainingError
+from models.training.cli import calibrate, compare, evaluate, export, fit, inspect, sign
+
+_COMMANDS = (fit, compare, evaluate, calibrate, inspect, export, sign)
+>>>>>>> main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"ids-train: {error.name} is missing: pip install 'ids-daemon[train]'", file=sys.stderr)
         return 2
-    except ExtraMissing as error:
+    except (ExtraMissing, PackageMissing) as error:
         print(f"ids-train: {error}", file=sys.stderr)
         return 2
-    except (TrainingError, BundleError, FlowFileError, OSError) as error:
-        print(f"ids-train: {error}", file=sys.stderr)
+    except (TrainingError, CalibrationError, BundleError, FlowFileError, OSError) as error:
+        for line in str(error).splitlines():  # of a file made by hand, each mistake
+            print(f"ids-train: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("ids-train: interrupted", file=sys.stderr)
