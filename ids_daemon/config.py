@@ -134,6 +134,7 @@ class Detector(Section):
     model: Annotated[str, Field(min_length=1)] | None = None
     runtime: Literal["auto", "litert", "tensorflow"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    trusted_keys: list[Annotated[str, Field(min_length=1), AfterValidator(_no_folder)]] = []
 
 
 class Alerting(Section):

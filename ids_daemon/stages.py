@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +92,11 @@ def build_scoring(config: Config, own_addresses: Sequence[str] = ()) -> Scoring:
 
     detector, windows = config.detector, config.windows
     try:
-        bundle = models.load_bundle(detector.model, meter=detector.meter)
+        bundle = models.load_bundle(
+            detector.model,
+            meter=detector.meter,
+            trusted_keys=[Path(key) for key in detector.trusted_keys],
+        )
         scorer = models.Scorer(
             bundle,
             runtime=detector.runtime,

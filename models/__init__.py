@@ -11,6 +11,7 @@ from typing import Any
 _FACE = {
     "Bundle": "models.bundle",
     "BundleError": "models.errors",
+    "CalibrationError": "models.errors",
     "Detector": "models.detector",
     "Finding": "models.evidence",
     "HOME_NETWORKS": "models.windows",
@@ -19,11 +20,14 @@ _FACE = {
     "Scorer": "models.scorer",
     "WindowBatch": "models.windows",
     "Windows": "models.windows",
+    "PackageMissing": "models.errors",
+    "describe_bundle": "models.bundle_text",
     "kernel_folder": "models.windows",
     "kernels_are_cached": "models.windows",
     "load_bundle": "models.bundle",
     "load_kernels": "models.windows",
     "save_bundle": "models.bundle",
+    "verify_bundle": "models.bundle_text",
 }
 
 __all__ = sorted(_FACE)

@@ -34,7 +34,7 @@ from models.bundle_files import (
     parse_arrays,
     parse_json,
 )
-from models.bundle_store import Manifest, Part, open_bundle, write_bundle
+from models.bundle_store import Manifest, Opened, Part, open_bundle, rewrite, write_bundle
 from models.errors import BundleError
 from models.litert import builtin_only
 from models.network import NetworkSpec
@@ -83,9 +83,12 @@ def features_hash(meter: str) -> str:
     return feature_hash([*ROW_NAMES, *COUNTER_NAMES], meter)
 
 
-def load_bundle(path: str | os.PathLike[str] | None, *, meter: str = "native") -> Bundle:
+def load_bundle(
+    path: str | os.PathLike[str] | None, *, meter: str = "native", trusted_keys: Sequence[Path] = ()
+) -> Bundle:
     """Load and verify a bundle: a folder, a zip, or None for the one that ships for `meter`.
 
+    trusted_keys: public keys (PEM); where there are any, one of them must have signed the bundle.
     Raises BundleError when it is missing, damaged, made by a newer version, for another meter, or
     for other features than this version's.
     """
@@ -94,7 +97,7 @@ def load_bundle(path: str | os.PathLike[str] | None, *, meter: str = "native") -
         raise BundleError(
             f"{where}: no model ships for the meter {meter!r}: train one with 'ids-train fit' and name it"
         )
-    opened = open_bundle(where, "windows", _Manifest, (TFLITE, WEIGHTS, SCALING, CALIBRATION))
+    opened = _open(where, trusted_keys)
     manifest = opened.manifest
     _check_fit(manifest, where, meter)
     contents = opened.contents()
@@ -115,6 +118,23 @@ def load_bundle(path: str | os.PathLike[str] | None, *, meter: str = "native") -
         calibration=parse_json(contents[CALIBRATION], f"{where}/{CALIBRATION}"),
         tflite=contents[TFLITE],
         weights_file=contents[WEIGHTS],
+    )
+
+
+def _open(where: Path, trusted_keys: Sequence[Path] = ()) -> Opened[_Manifest]:
+    return open_bundle(where, "windows", _Manifest, (TFLITE, WEIGHTS, SCALING, CALIBRATION), trusted_keys)
+
+
+def with_calibration(
+    bundle: Bundle,
+    folder: str | os.PathLike[str],
+    calibration: Mapping[str, Any],
+    name: str | None = None,
+) -> Bundle:
+    """Write the bundle to `folder` with another calibration, and under another name where one is given."""
+    changed = {CALIBRATION: json_bytes(dict(calibration), CALIBRATION)}
+    return rewrite(
+        _open(bundle.path), folder, changed, lambda path: load_bundle(path, meter=bundle.meter), name
     )
 
 

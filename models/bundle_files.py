@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from models.errors import BundleError
 
-MANIFEST = "manifest.json"
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 TFLITE, WEIGHTS, SCALING, CALIBRATION = "model.tflite", "weights.npz", "scaling.json", "calibration.json"
 REPORT = "report"
 MANIFEST_LIMIT = 1 << 20
@@ -40,6 +40,10 @@ class BundleFiles(Protocol):
 
     def read(self, name: str, limit: int = FILE_LIMIT) -> bytes:
         """A whole file; BundleError when it is missing, no plain file, or longer than `limit`."""
+        ...
+
+    def names(self) -> list[str]:
+        """All files that are there, whatever the manifest says, in order."""
         ...
 
 
@@ -71,6 +75,10 @@ class FolderFiles:
             raise BundleError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
         return _bounded(data, limit, str(path))
 
+    def names(self) -> list[str]:
+        files = (path for path in self._path.rglob("*") if not path.is_dir())
+        return sorted(path.relative_to(self._path).as_posix() for path in files)
+
 
 class ZipFiles:
     """A zip of a bundle's files, or of one folder that holds them."""
@@ -92,6 +100,7 @@ class ZipFiles:
         if len(tops) != 1 or tops[0] not in ("", tops[0].strip("/") + "/"):
             raise BundleError(f"{path}: not a bundle, it has no {MANIFEST}: check the path")
         self._top = tops[0]
+        self._names = [name for name in names if not name.endswith("/")]
 
     def read(self, name: str, limit: int = FILE_LIMIT) -> bytes:
         where = f"{self._path}:{name}"
@@ -104,6 +113,9 @@ class ZipFiles:
         except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, zlib.error) as error:
             raise BundleError(f"{where}: cannot be read ({error}): {AGAIN}") from None
         return _bounded(data, limit, where)
+
+    def names(self) -> list[str]:
+        return sorted(name.removeprefix(self._top) for name in self._names)
 
 
 def _bounded(data: bytes, limit: int, where: str) -> bytes:

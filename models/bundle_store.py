@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -26,6 +26,7 @@ from models.bundle_files import (
     write_folder,
 )
 from models.errors import BundleError
+from models.signing import need_trusted
 
 SCHEMA = 1
 
@@ -95,10 +96,15 @@ def kind_of(data: Mapping[str, Any]) -> Any:
     return data.get("kind", "windows")
 
 
-def read_manifest(where: Path) -> tuple[dict[str, Any], BundleFiles]:
-    """manifest.json of a bundle of a known schema, not looked at any further, and the bundle's files."""
+def read_manifest(where: Path, trusted_keys: Sequence[Path] = ()) -> tuple[dict[str, Any], BundleFiles]:
+    """manifest.json of a bundle of a known schema, not looked at any further, and the bundle's files.
+
+    trusted_keys: where there are any, one of them must have signed it.
+    """
     files = open_files(where)
-    data = parse_json(files.read(MANIFEST, MANIFEST_LIMIT), f"{where}/{MANIFEST}")
+    text = files.read(MANIFEST, MANIFEST_LIMIT)
+    need_trusted(where, files, text, trusted_keys)
+    data = parse_json(text, f"{where}/{MANIFEST}")
     schema = data.get("schema_version")
     if type(schema) is not int or schema < 1:
         raise BundleError(f"{where}/{MANIFEST}: not a bundle's, it has no schema_version: check the path")
@@ -109,12 +115,14 @@ def read_manifest(where: Path) -> tuple[dict[str, Any], BundleFiles]:
     return data, files
 
 
-def open_bundle(where: Path, kind: Kind, model: type[M], needed: Iterable[str]) -> Opened[M]:
+def open_bundle(
+    where: Path, kind: Kind, model: type[M], needed: Iterable[str], trusted_keys: Sequence[Path] = ()
+) -> Opened[M]:
     """The bundle at `where`, which must be of `kind` and name the files `needed`.
 
     Raises BundleError for anything else, a bundle of the other kind by name.
     """
-    data, files = read_manifest(where)
+    data, files = read_manifest(where, trusted_keys)
     found = kind_of(data)
     if found != kind and found in _WANTED:
         raise BundleError(f"{where}: scores {_SCORES[found]} (kind {found!r}): {_WANTED[kind]}")
@@ -141,15 +149,16 @@ def write_bundle(
 ) -> T:
     """Write a bundle, replacing one that is there, and load it back with `load`.
 
-    manifest: all but `schema_version`, `versions` and `files`, which are added here.
+    manifest: all but `schema_version` and `files`, which are added here; `versions` are those of now
+        unless it names others.
 
     All is written beside `folder`, verified with `load` and then renamed, so there is never half a
     bundle.  Raises BundleError for what makes no bundle, and when `folder` holds something else.
     """
     whole = {
+        "versions": _versions(),
         **manifest,
         "schema_version": SCHEMA,
-        "versions": _versions(),
         "files": {
             file: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
             for file, data in files.items()
@@ -167,6 +176,18 @@ def write_bundle(
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return load(target)
+
+
+def rewrite(
+    opened: Opened[M],
+    folder: str | os.PathLike[str],
+    changed: Mapping[str, bytes],
+    load: Callable[[Path], T],
+    name: str | None = None,
+) -> T:
+    """Write a bundle again with some files changed, as `write_bundle`; a signature does not go along."""
+    manifest = dict(opened.data) | ({"name": name} if name else {})
+    return write_bundle(folder, manifest, {**opened.contents(), **changed}, load)
 
 
 def place_for(folder: str | os.PathLike[str]) -> Path:

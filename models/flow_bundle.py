@@ -28,7 +28,7 @@ from models.bundle_files import (
     parse_arrays,
     parse_json,
 )
-from models.bundle_store import Manifest, open_bundle, write_bundle
+from models.bundle_store import Manifest, Opened, open_bundle, rewrite, write_bundle
 from models.errors import BundleError, RuntimeUnavailable
 from models.litert import Interpreted, builtin_only
 from models.network import PaperSpec, arrays_to_weights, paper_network
@@ -119,7 +119,7 @@ def load_flow_bundle(path: str | os.PathLike[str]) -> FlowBundle:
     Raises BundleError when it is missing, damaged, made by a newer version, or of host windows.
     """
     where = Path(path)
-    opened = open_bundle(where, "flows", _Manifest, (TFLITE, WEIGHTS, PREPROCESSING, CALIBRATION))
+    opened = _open(where)
     manifest, contents = opened.manifest, opened.contents()
     try:
         spec = PaperSpec.from_dict(manifest.network)
@@ -141,6 +141,22 @@ def load_flow_bundle(path: str | os.PathLike[str]) -> FlowBundle:
         tflite=contents[TFLITE],
         weights_file=contents[WEIGHTS],
     )
+
+
+def _open(where: Path) -> Opened[_Manifest]:
+    return open_bundle(where, "flows", _Manifest, (TFLITE, WEIGHTS, PREPROCESSING, CALIBRATION))
+
+
+def with_threshold(
+    bundle: FlowBundle,
+    folder: str | os.PathLike[str],
+    threshold: float,
+    calibration: Mapping[str, Any],
+    name: str | None = None,
+) -> FlowBundle:
+    """Write the bundle to `folder` with another threshold and what is told of it."""
+    changed = {CALIBRATION: json_bytes({**calibration, "threshold": threshold}, CALIBRATION)}
+    return rewrite(_open(bundle.path), folder, changed, load_flow_bundle, name)
 
 
 def save_flow_bundle(

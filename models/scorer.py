@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from models.bundle import Bundle
 from models.bundle_files import AGAIN, CALIBRATION
 from models.detector import Choice, Detector, Device
 from models.errors import BundleError
 from models.evidence import FAMILIES, Finding, HostEvidence
-from models.windows import HOME_NETWORKS, Windows
+from models.windows import HOME_NETWORKS, WindowBatch, Windows
 
 
 class ScorerStats:
@@ -76,10 +77,22 @@ class Scorer:
         They do not depend on how the records are cut into calls.
         """
         found: list[Finding] = []
-        for batch in self._windows.push(records):
-            logits, families = self._detector.score(batch.rows, batch.counters)
-            found += self._evidence.update(
-                batch, logits.astype(np.float64), families.astype(np.float64), records
-            )
+        for batch, logits, families in self._scored(records):
+            found += self._evidence.update(batch, logits, families, records)
         self.stats.findings += len(found)
         return found
+
+    def decisions(self, records: np.ndarray) -> Iterator[tuple[WindowBatch, npt.NDArray[np.float64]]]:
+        """Every window of the records with what decides at it, (B,), instead of the findings.
+
+        For calibration; records are pushed one way or the other, never both.
+        """
+        for batch, logits, families in self._scored(records):
+            yield batch, self._evidence.decide(batch, logits, families)[0]
+
+    def _scored(
+        self, records: np.ndarray
+    ) -> Iterator[tuple[WindowBatch, npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        for batch in self._windows.push(records):
+            logits, families = self._detector.score(batch.rows, batch.counters)
+            yield batch, logits.astype(np.float64), families.astype(np.float64)

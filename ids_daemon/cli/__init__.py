@@ -15,13 +15,13 @@ from collections.abc import Sequence
 
 from capture import CaptureError, ExtraMissing, FlowFileError
 from ids_daemon import __version__
-from ids_daemon.cli import check_config, flows, replay, run, tail
+from ids_daemon.cli import bundle, check_config, flows, replay, run, tail
 from ids_daemon.cli.console import tell
 from ids_daemon.errors import ConfigError, IdsError
 
 DONE, FAILED, USAGE = 0, 1, 2
 
-_COMMANDS = (replay, run, flows, tail, check_config)
+_COMMANDS = (replay, run, flows, tail, check_config, bundle)
 
 _DESCRIPTION = """\
 Network intrusion detection: packets become flows, flows become windows of a host's behaviour, a

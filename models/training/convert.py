@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from models.errors import TrainingError
 from models.network import NetworkSpec, PaperSpec, arrays_to_weights, build, paper_network
+from models.quiet import no_remarks
 
 #: Windows or flows of one call, fixed in the file: no operator works out shapes, and a window's result does
 #: not depend on how many others came with it.
 BATCH = 64
 
 TOLERANCE = 1e-5  #: largest difference from Keras, of any output
+
+
+Batches = Callable[[], Iterator[dict[str, np.ndarray]]]
 
 
 def convert(spec: NetworkSpec, weights: Mapping[str, np.ndarray]) -> bytes:
@@ -26,9 +31,7 @@ def convert(spec: NetworkSpec, weights: Mapping[str, np.ndarray]) -> bytes:
     TrainingError when an output differs from Keras by more than 1e-5 on random windows, and
     ValueError for weights of another network.
     """
-    _need_tensorflow()
-    model = build(spec, unroll=True, batch_size=BATCH)
-    arrays_to_weights(model, weights)
+    model = _for_litert(spec, weights)
     flatbuffer = _flatbuffer(model)
     _check(difference_from_keras(model, flatbuffer, spec))
     return flatbuffer
@@ -39,22 +42,44 @@ def convert_flows(spec: PaperSpec, weights: Mapping[str, np.ndarray]) -> bytes:
 
     As `convert`; the difference allowed is 1e-5 of a logit beyond 1.
     """
-    import keras
-
-    _need_tensorflow()
-    network = paper_network(spec, unroll=True, batch_size=BATCH, linear=True)
-    arrays_to_weights(network, weights)
-    flatbuffer = _flatbuffer(keras.Model(network.inputs, {"logit": network.outputs[0]}))
+    model = _for_litert(spec, weights)
+    flatbuffer = _flatbuffer(model)
     run = _runner(flatbuffer)
     generator = np.random.default_rng(0)
     largest = 0.0
     for _ in range(4):
         features = generator.random((BATCH, spec.features), np.float32)
-        wanted = np.asarray(network(features, training=False))
+        wanted = np.asarray(model(features, training=False)["logit"])
         gap = np.abs(run(features=features)["logit"] - wanted) / np.maximum(1, np.abs(wanted))
         largest = max(largest, _finite(gap.max()))
     _check(largest)
     return flatbuffer
+
+
+def convert_int8(
+    spec: NetworkSpec | PaperSpec, weights: Mapping[str, np.ndarray], examples: Batches
+) -> bytes:
+    """The network with weights and activations in 8 bits, inputs and outputs as in the float32 one.
+
+    examples: gives batches of scaled inputs by name, (64, ...) each, as the network will see them; the
+        range of every activation is taken from them.  What it costs is for the caller to measure.
+    """
+    return _flatbuffer(_for_litert(spec, weights), examples)
+
+
+def _for_litert(spec: NetworkSpec | PaperSpec, weights: Mapping[str, np.ndarray]) -> Any:
+    """The network as the converter takes it: unrolled, of one batch size, outputs by name."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError("a conversion to LiteRT needs Keras on TensorFlow: unset KERAS_BACKEND")
+    if isinstance(spec, NetworkSpec):
+        network = build(spec, unroll=True, batch_size=BATCH)
+        arrays_to_weights(network, weights)
+        return network
+    network = paper_network(spec, unroll=True, batch_size=BATCH, linear=True)
+    arrays_to_weights(network, weights)
+    return keras.Model(network.inputs[0], {"logit": network.outputs[0]})
 
 
 def difference_from_keras(model: Any, flatbuffer: bytes, spec: NetworkSpec, *, seed: int = 0) -> float:
@@ -74,21 +99,26 @@ def difference_from_keras(model: Any, flatbuffer: bytes, spec: NetworkSpec, *, s
     return largest
 
 
-def _need_tensorflow() -> None:
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise TrainingError("a conversion to LiteRT needs Keras on TensorFlow: unset KERAS_BACKEND")
-
-
-def _flatbuffer(model: Any) -> bytes:
+def _flatbuffer(model: Any, examples: Batches | None = None) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras tells of every export
+    if examples is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
+        converter.representative_dataset = lambda: (("serving_default", batch) for batch in examples())
+    with quiet_export():
         flatbuffer: bytes = converter.convert()
     return flatbuffer
+
+
+@contextlib.contextmanager
+def quiet_export() -> Iterator[None]:
+    """Without what Keras and the converter say of every export, and their warnings of each other."""
+    with contextlib.redirect_stdout(io.StringIO()), no_remarks(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _runner(flatbuffer: bytes) -> Any:

@@ -175,9 +175,3 @@ def assign_folds(labels: Sequence[CaptureLabel], folds: int, seed: int) -> npt.N
         filled[chosen] = would[chosen]
         of_origin[origin] = chosen
     return np.array([of_origin[label.origin] for label in labels], np.int64)
-
-
-def threshold_for(benign_maxima: npt.NDArray[np.float64], share: float) -> float:
-    """The lowest threshold that at most `share` of the benign captures exceed."""
-    allowed = int(share * len(benign_maxima))
-    return float(np.sort(benign_maxima)[::-1][min(allowed, len(benign_maxima) - 1)])

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture import read_records
+from models.calibration import threshold_for
 from models.evidence import FAMILIES
 from models.training.cli.options import DEFAULT_EPOCHS
 from models.training.dataset import ATTACK, CaptureWindows, Collector, TrainingSet, collect, weights
@@ -39,7 +40,6 @@ from models.training.fitting import (
     evidence_rule,
     fit_model,
     network_spec,
-    threshold_for,
 )
 from models.training.labels import CaptureLabel, read_labels
 from models.training.network_fit import Options

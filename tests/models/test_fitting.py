@@ -17,7 +17,6 @@ from models.training.fitting import (
     decisions,
     evidence_rule,
     network_spec,
-    threshold_for,
 )
 from models.training.labels import CaptureLabel, Networks
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
@@ -78,23 +77,6 @@ def test_folds_are_the_same_for_the_same_seed_in_any_order_of_captures() -> None
     np.testing.assert_array_equal(assign_folds(labels, 4, seed=1), folds)
     np.testing.assert_array_equal(assign_folds(labels[::-1], 4, seed=1), folds[::-1])
     assert not np.array_equal(assign_folds(labels, 4, seed=2), folds)
-
-
-# -- thresholds
-
-
-@pytest.mark.parametrize(("share", "threshold"), [(0.0, 100.0), (0.009, 100.0), (0.01, 99.0), (0.05, 95.0)])
-def test_the_threshold_is_the_lowest_that_the_share_of_benign_captures_exceeds(
-    share: float, threshold: float
-) -> None:
-    maxima = np.random.default_rng(1).permutation(np.arange(1.0, 101.0))
-    found = threshold_for(maxima, share)
-    assert found == threshold
-    assert (maxima > found).mean() <= share
-
-
-def test_a_threshold_of_equal_captures_lets_none_pass() -> None:
-    assert threshold_for(np.full(10, 2.5), 0.3) == 2.5
 
 
 # -- a model

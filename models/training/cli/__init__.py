@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
-from models.errors import BundleError, TrainingError
-from models.training.cli import fit
+from models.errors import BundleError, CalibrationError, PackageMissing, TrainingError
+from models.training.cli import calibrate, export, fit, inspect, sign
 
-_COMMANDS = (fit,)
+_COMMANDS = (fit, calibrate, inspect, export, sign)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,10 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"ids-train: {error.name} is missing: pip install 'ids-daemon[train]'", file=sys.stderr)
         return 2
-    except ExtraMissing as error:
+    except (ExtraMissing, PackageMissing) as error:
         print(f"ids-train: {error}", file=sys.stderr)
         return 2
-    except (TrainingError, BundleError, FlowFileError, OSError) as error:
+    except (TrainingError, CalibrationError, BundleError, FlowFileError, OSError) as error:
         print(f"ids-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
     from models.bundle import save_bundle
     from models.bundle_store import place_for
+    from models.calibration import counted_interval, threshold_for
     from models.evidence import FAMILIES
     from models.training.dataset import CaptureWindows, collect
     from models.training.labels import labels_hash, read_labels
@@ -35,7 +36,6 @@ def fit_windows(args: argparse.Namespace) -> None:
         decisions,
         fit_model,
         network_spec,
-        threshold_for,
     )
     from models.training.network_fit import Options
 
@@ -62,7 +62,12 @@ def fit_windows(args: argparse.Namespace) -> None:
             logits, families = predict(captures[i].windows)
             highest[i] = decisions(captures[i], model.calibration(0.0), logits, families).max()
     threshold = threshold_for(highest[~attack], args.share)
-    print(f"threshold {threshold:.4f}: {args.share:.1%} of {(~attack).sum()} benign captures out of training")
+    benign = int((~attack).sum())
+    low, high = counted_interval(int((highest[~attack] > threshold).sum()))
+    print(
+        f"threshold {threshold:.4f}: {args.share:.1%} of {benign} benign captures out of training"
+        f" (95 % interval {low / benign:.1%} to {min(high / benign, 1):.1%})"
+    )
     print("all captures")
     model = fit_model(collector, np.ones(len(captures), bool), spec, options, print)
     save_bundle(
