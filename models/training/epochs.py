@@ -6,6 +6,7 @@ deterministic.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import TrainingError
-from models.training.checkpoint import Arrays, Checkpoint
+from models.training.checkpoints import Arrays, Checkpoint
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -216,15 +217,14 @@ class _Run:
     def save(self) -> None:
         """Keep the state on disk, where there is a place for it."""
         if self.checkpoint is not None:
-            state = {"epoch": self.epoch, "since_best": self.since_best, "history": self.history}
-            self.checkpoint.save(self._arrays(), state)
+            self.checkpoint.save(self._arrays())
 
     def restore(self, log: Log) -> None:
         """Take up what the checkpoint holds."""
-        kept = None if self.checkpoint is None else self.checkpoint.load()
-        if kept is None:
+        arrays = None if self.checkpoint is None else self.checkpoint.load()
+        if arrays is None:
             return
-        arrays, state = kept
+        state = json.loads(str(arrays["state"]))
         for name, variable in self._variables().items():
             variable.assign(arrays[name])
         self.epoch, self.since_best, self.history = state["epoch"], state["since_best"], state["history"]
@@ -243,10 +243,12 @@ class _Run:
         together = [*self.model.variables, *self.model.optimizer.variables]
         return {f"variable{i:04d}": variable for i, variable in enumerate(together)}
 
-    def _arrays(self) -> Arrays:
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         from keras import ops
 
-        arrays = {name: np.array(ops.convert_to_numpy(v)) for name, v in self._variables().items()}
+        state = {"epoch": self.epoch, "since_best": self.since_best, "history": self.history}
+        arrays: dict[str, npt.NDArray[Any]] = {"state": np.array(json.dumps(state))}
+        arrays |= {name: np.array(ops.convert_to_numpy(v)) for name, v in self._variables().items()}
         for name, weights in (("best", self.best), ("mean", self.means)):
             arrays |= {f"{name}{i:04d}": one for i, one in enumerate(weights or [])}
         return arrays

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +12,7 @@ import numpy.typing as npt
 from models.errors import TrainingError
 from models.network import PaperSpec, Weights, paper_network, weights_to_arrays
 from models.scaling import Kind
-from models.training.checkpoint import Checkpoint
-from models.training.comparing import digest
+from models.training.checkpoints import Checkpoint
 from models.training.epochs import (
     Bools,
     EpochOptions,
@@ -105,24 +103,20 @@ def fit_flows(
     table: FlowTable,
     settings: Settings,
     *,
-    partial: Path | None = None,
+    checkpoint: Checkpoint | None = None,
     log: Log = silent,
     on_batch: OnBatch | None = None,
 ) -> FlowFit:
     """Fit, set the threshold on the validation part, and test.
 
-    partial: a folder for the state of the fit; a fit that was stopped goes on there, and ends with the
-    same weights.  Raises TrainingError for data or sizes that make no fit.
+    checkpoint: of this very fit; where it was stopped it goes on, and ends with the same weights.
+    Raises TrainingError for data or sizes that make no fit.
     """
     parts = cut_and_scale(table, settings)
     try:
         spec = PaperSpec(parts.x["train"].shape[1], **settings.sizes)
     except ValueError as error:
         raise TrainingError(f"no network of these sizes: {error}") from None
-    checkpoint = None
-    if partial is not None:
-        command = {"data": digest(table), "settings": settings.to_dict(), "network": spec.to_dict()}
-        checkpoint = Checkpoint(partial, command)
     make_deterministic(settings.seed)
     model = compiled(paper_network(spec))
     set_levels(model, parts.x["train"])

@@ -11,23 +11,16 @@ import sys
 from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
-<<<<<<< HEAD
-from models.errors import BundleError, TrainingError
-from models.training.cli import compare, evaluate, fit, search
-
-_COMMANDS = (fit, search, compare, evaluate)
-=======
 from models.errors import BundleError, CalibrationError, PackageMissing, TrainingError
-from models.training.cli import calibrate, compare, evaluate, export, fit, inspect, sign
+from models.training.cli import calibrate, compare, evaluate, export, fit, inspect, search, sign
 
-_COMMANDS = (fit, compare, evaluate, calibrate, inspect, export, sign)
->>>>>>> main
+_COMMANDS = (fit, search, compare, evaluate, calibrate, inspect, export, sign)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = _parser().parse_args(argv)
-    args.words = list(sys.argv[1:] if argv is None else argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)  # what a report says it was made by
     try:
         args.run(args)
     except ModuleNotFoundError as error:
@@ -40,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():  # of a file made by hand, each mistake
             print(f"ids-train: {line}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("ids-train: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(": ".join(["ids-train: interrupted", *map(str, error.args)]), file=sys.stderr)
         return 130
     return 0
 

@@ -16,11 +16,7 @@ from models.network import PaperSpec
 from models.training.cli.options import load_tensorflow, need
 from models.training.epochs import EpochOptions
 from models.training.evaluating import trials
-<<<<<<< HEAD
-from models.training.evaluating.account import PROTOCOLS, test_table, write_account
-=======
 from models.training.evaluating.account import PROTOCOLS, table_of_tests, write_account
->>>>>>> main
 from models.training.evaluating.scored import Scored, as_is, fit_and_score
 from models.training.flows.cleaning import CleaningReport, clean
 from models.training.flows.preprocessing import Preprocessing
@@ -57,11 +53,7 @@ def evaluate_flows(args: argparse.Namespace) -> None:
     write_account(report, PROTOCOLS[args.protocol], scored, local_rate=args.local_rate, leaks=leaks)
     reader.tell(report)
     report.write(args.out)
-<<<<<<< HEAD
-    print("\n".join(table_lines(*_head_and_rows(test_table(scored)))))
-=======
     print("\n".join(table_lines(*_head_and_rows(table_of_tests(scored)))))
->>>>>>> main
     for leak in leaks:
         print(
             f"{leak.split}, duplicates {leak.duplicates}: {leak.twins:,} of {leak.judged:,} judged flows have"

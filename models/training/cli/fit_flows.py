@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import shlex
-import sys
-from pathlib import Path
 from typing import Any
 
 from models.bundle_store import place_for
-from models.errors import TrainingError
 from models.flow_bundle import save_flow_bundle
+from models.training.checkpoints import Checkpoints
 from models.training.cli.data import read_data
 from models.training.cli.flow_options import flow_settings
-from models.training.cli.options import load_tensorflow, need
+from models.training.cli.options import FitProgress, load_tensorflow, need
 from models.training.comparing import digest, summary
 from models.training.flow_fit import FlowFit, Settings, fit_flows
 from models.training.flows.cleaning import clean
@@ -27,28 +25,36 @@ def fit_from_flows(args: argparse.Namespace) -> None:
     """Read, clean, fit, test and save; prints what it does.  Raises what `main` tells of."""
     for package in ("tensorflow", "sklearn", "matplotlib", "scipy"):
         need(package)
-    place_for(args.out)
+    place = place_for(args.out)
     settings = flow_settings(args, _found(args))
-    partial = args.out.resolve().with_name(args.out.resolve().name + ".partial")
-    _writable(partial)
     table, read = read_data(args)
     need_both(table)
     cleaned, cleaning = clean(table, drop_duplicates=settings.cut != "matrix")
     told = [*read.lines(), *cleaning.lines()]
     print("\n".join(told))
+    # Made before the fit, so that a place where nothing can be written is told of now.
+    partial = place.with_name(place.name + ".partial")
+    checkpoints = Checkpoints(partial, {"data": digest(cleaned), "settings": settings.to_dict()})
+    if checkpoints.resumed:
+        print(f"going on with {partial}")
     load_tensorflow()
-    with _Bar(settings.options.epochs) as bar:
-        try:
-            fitted = fit_flows(cleaned, settings, partial=partial, log=bar.say, on_batch=bar.batch)
-        except KeyboardInterrupt:
-            bar.say(f"stopped; {partial} keeps the last epoch done, and the same command goes on from there")
-            raise
+    try:
+        with FitProgress(["network"], settings.options.epochs) as bars:
+            fitted = fit_flows(
+                cleaned,
+                settings,
+                checkpoint=checkpoints.of("network"),
+                log=print,
+                on_batch=bars.within("network"),
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{partial} has what is done; the same command goes on there") from None
     print("\n".join(fitted.parts.preprocessing.lines()))
     print(f"threshold {fitted.threshold:.4f}, of the validation part")
     print(f"test part: {summary(fitted.test)}")
     _save(args, settings, cleaned, fitted, told)
     # Only now: what was fitted is still there when the bundle could not be written.
-    _remove(partial)
+    checkpoints.remove()
     print(f"wrote {args.out}")
 
 
@@ -139,50 +145,6 @@ def _found(args: argparse.Namespace) -> dict[str, Any] | None:
     return best
 
 
-def _writable(partial: Path) -> None:
-    """TrainingError when nothing can be written beside the bundle, before an hour is spent."""
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        probe = partial / "probe"
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise TrainingError(f"{partial}: cannot be written: {error.strerror}; name another --out") from None
-
-
-def _remove(partial: Path) -> None:
-    from models.training.checkpoint import Checkpoint
-
-    Checkpoint(partial, {}).remove()
-
-
 def _command(args: argparse.Namespace) -> str:
     """The command as it was given, in so far as it changes the result."""
     return shlex.join(["ids-train", *args.words])
-
-
-class _Bar:
-    """Epochs and batches on standard error, where somebody watches; lines on standard output."""
-
-    def __init__(self, epochs: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self._epochs = self._bar.add_task("epochs", total=epochs)
-        self._batches = self._bar.add_task("batches", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def batch(self, epoch: int, done: int, batches: int) -> None:
-        self._bar.update(self._epochs, completed=epoch + done / batches, description=f"epoch {epoch + 1}")
-        self._bar.update(self._batches, completed=done, total=batches)
-
-    def say(self, text: str) -> None:
-        print(text, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.training.cli.options import at_least, share
@@ -24,9 +25,8 @@ _REAL = {"learning_rate": "of Adam"}
 _SHARE = {"dropout": "share of units dropped while fitting", "averaging": "how slowly averaged weights fade"}
 
 
-def add_flow_options(parser: Any) -> None:
-    """The options; those that are not given stay out of the namespace's way as None."""
-    group = parser.add_argument_group("flows: how DATA is fitted")
+def add_flow_options(group: Any) -> None:
+    """The options, into a group of a parser's; those that are not given are None."""
     group.add_argument(
         "--split",
         choices=("text", "matrix", "time"),
@@ -49,6 +49,9 @@ def add_flow_options(parser: Any) -> None:
     for name, meaning in _SHARE.items():
         group.add_argument(_flag(name), type=share, help=meaning)
     group.add_argument("--schedule", choices=("constant", "cosine"), help="of the learning rate")
+    group.add_argument(
+        "--from-search", type=Path, metavar="DIR", help="sizes and options of the best in that `search`"
+    )
     group.add_argument("--class-weights", choices=("none", "root", "balanced"), help="in the loss")
 
 

@@ -31,7 +31,7 @@ def add(commands: Subcommands) -> None:
     )  # fmt: skip
     search.add_argument("--epochs", type=at_least(1), help="at most, of a fit")
     search.add_argument("--seed", type=at_least(0), default=1)
-    add_flow_options(search)
+    add_flow_options(search.add_argument_group("what every fit has"))
     search.set_defaults(run=_search, parser=search)
 
 

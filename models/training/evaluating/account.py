@@ -103,11 +103,7 @@ def write_account(
     )  # fmt: skip
 
 
-<<<<<<< HEAD
-def test_table(scored: Sequence[Scored]) -> list[list[str]]:
-=======
 def table_of_tests(scored: Sequence[Scored]) -> list[list[str]]:
->>>>>>> main
     """What a terminal shows of all tests: a heading, then a row each, percent."""
     rows = [["test", "system", "flows", "attacks", "accuracy", "precision", "recall", "F1", "false alarms"]]
     for one in scored:

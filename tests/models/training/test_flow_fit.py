@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.errors import TrainingError
+from models.training.checkpoints import Checkpoint
 from models.training.epochs import EpochOptions
 from models.training.flow_fit import Settings, best_threshold, cut_and_scale, fit_flows, with_sizes
 from models.training.levels import level_edges, set_levels
@@ -34,14 +35,16 @@ def test_fit_finds_made_attacks_and_goes_on_after_a_stop_to_the_same_network(
     assert (whole.spec.features, whole.parts.preprocessing.protocol) == (16, True)
     assert [set(entry) for entry in whole.history] == [{"loss", "accuracy", "val_loss", "val_accuracy"}] * 3
 
+    checkpoint = Checkpoint(tmp_path / "network.npz")
+
     def stop(epoch: int, batch: int, batches: int) -> None:
         if (epoch, batch) == (2, 3):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_flows(flows, SMALL, partial=tmp_path / "part", on_batch=stop)
+        fit_flows(flows, SMALL, checkpoint=checkpoint, on_batch=stop)
     said: list[str] = []
-    again = fit_flows(flows, SMALL, partial=tmp_path / "part", log=said.append)
+    again = fit_flows(flows, SMALL, checkpoint=checkpoint, log=said.append)
     assert said[0] == "going on after epoch 2"
     assert again.history == whole.history
     assert (again.threshold, again.test) == (whole.threshold, whole.test)
@@ -99,7 +102,7 @@ def test_parts_are_scaled_by_training_rows_and_best_features_kept() -> None:
     parts = cut_and_scale(table(400), replace(SMALL, best=2, cut="matrix"))
     assert set(parts.preprocessing.features) == {table(1).features[3], table(1).features[7]}
     assert parts.x["train"][:, :2].min() == 0 and parts.x["train"][:, :2].max() == 1
-    assert {name: len(y) for name, y in parts.y.items()} == {"train": 238, "validation": 42, "test": 120}
+    assert {name: len(y) for name, y in parts.y.items()} == {"train": 237, "validation": 42, "test": 121}
 
 
 def test_sizes_and_options_are_changed_by_name() -> None:
