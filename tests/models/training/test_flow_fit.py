@@ -16,8 +16,8 @@ from models.training.levels import level_edges, set_levels
 from tests.models.training.made_flows import table
 
 SMALL = Settings(
-    sizes={"levels": 4, "filters": 4, "lstm": 4, "dense": 8, "pooling": 4},
-    options=EpochOptions(epochs=3, batch_size=64, learning_rate=3e-2, averaging=0.9, schedule="cosine"),
+    sizes={"levels": 4, "filters": 8, "lstm": 8, "dense": 8, "pooling": 2, "dropout": 0.1},
+    options=EpochOptions(epochs=12, batch_size=32, learning_rate=3e-2, averaging=0.9, schedule="cosine"),
 )
 
 
@@ -33,19 +33,19 @@ def test_fit_finds_made_attacks_and_goes_on_after_a_stop_to_the_same_network(
     whole = fit_flows(flows, SMALL)
     assert whole.test.accuracy > 0.85 and whole.test.benign + whole.test.attacks == 90
     assert (whole.spec.features, whole.parts.preprocessing.protocol) == (16, True)
-    assert [set(entry) for entry in whole.history] == [{"loss", "accuracy", "val_loss", "val_accuracy"}] * 3
+    assert [set(entry) for entry in whole.history] == [{"loss", "accuracy", "val_loss", "val_accuracy"}] * 12
 
     checkpoint = Checkpoint(tmp_path / "network.npz")
 
     def stop(epoch: int, batch: int, batches: int) -> None:
-        if (epoch, batch) == (2, 3):
+        if (epoch, batch) == (7, 3):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit_flows(flows, SMALL, checkpoint=checkpoint, on_batch=stop)
     said: list[str] = []
     again = fit_flows(flows, SMALL, checkpoint=checkpoint, log=said.append)
-    assert said[0] == "going on after epoch 2"
+    assert said[0] == "going on after epoch 7"
     assert again.history == whole.history
     assert (again.threshold, again.test) == (whole.threshold, whole.test)
     assert again.scores.tobytes() == whole.scores.tobytes()
