@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from models.training.cli.options import Subcommands, at_least, share
+from models.training.cli.data import add_labels
+from models.training.cli.options import Subcommands, at_least, need, share
 
 PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set")
 
@@ -55,22 +56,23 @@ def add(commands: Subcommands) -> None:
         help="false alarms that a threshold set on local benign flows allows (default %(default)s)",
     )
     evaluate.add_argument(
-        "--attempted",
-        choices=("benign", "attack", "drop"),
-        default="benign",
-        help='what "... - Attempted" counts as',
+        "--scale",
+        choices=("minmax", "log-minmax"),
+        default="log-minmax",
+        help="of features: as they are, as the paper has it, or their logarithm (default; a BUNDLE's own)",
     )
-    evaluate.add_argument(
-        "--unlabelled",
-        choices=("refuse", "benign"),
-        default="refuse",
-        help="whether flows without a label may count as benign",
-    )
+    add_labels(evaluate)
     evaluate.add_argument("--date", default=None, help="date in the report (default: today)")
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    from models.training.systems.registry import chosen
+
+    packages = [] if args.protocol == "as-is" else [e.package for e in chosen(args.systems.split(","))]
+    for package in ("matplotlib", "sklearn", *packages):
+        need(package)
+
     from models.training.cli.evaluate_flows import evaluate_flows
 
     evaluate_flows(args)
