@@ -17,7 +17,7 @@ from models.bundle_files import MANIFEST, MANIFEST_LIMIT, SIGNATURE, BundleFiles
 from models.errors import BundleError, PackageMissing
 from models.flow_bundle import FlowBundle
 from models.litert import operators
-from models.signing import signer
+from models.signing import trusted_signer
 
 _LONG = 72  # characters of a value
 
@@ -94,13 +94,10 @@ def _runs(bundle: Bundle | FlowBundle) -> None:
 
 
 def _signature(where: Path, files: BundleFiles, trusted: Sequence[Path]) -> str:
-    if SIGNATURE not in files.names():
-        if trusted:
-            raise BundleError(f"{where}: not signed: sign it with 'ids-train sign BUNDLE --key KEY'")
-        return "none"
-    if not trusted:
-        return "there is one; give --key PUBLIC.pem to check it"
-    return f"by {signer(where, files, files.read(MANIFEST, MANIFEST_LIMIT), trusted)}"
+    if trusted:
+        return f"by {trusted_signer(where, files, files.read(MANIFEST, MANIFEST_LIMIT), trusted)}"
+    signed = SIGNATURE in files.names()
+    return "there is one; give --key PUBLIC.pem to check it" if signed else "none"
 
 
 def _origin(bundle: Bundle | FlowBundle) -> Mapping[str, Any]:

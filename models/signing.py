@@ -28,35 +28,30 @@ def sign(folder: Path, key: Path) -> None:
     write_folder(folder, {SIGNATURE: private.sign((folder / MANIFEST).read_bytes())})
 
 
-def signer(where: Path, files: BundleFiles, manifest: bytes, trusted: Sequence[Path]) -> Path | None:
-    """The trusted public key that signed the bundle, or None when it is not signed.
+def trusted_signer(where: Path, files: BundleFiles, manifest: bytes, trusted: Sequence[Path]) -> Path:
+    """The public key among the trusted ones that signed the bundle.
 
-    Raises BundleError when it is signed, but by none of them.
+    manifest: manifest.json as it stands.  Raises BundleError when there is no signature, or none of
+    these keys', and for a key that cannot be used; PackageMissing without `cryptography`.
     """
+    keys = {path: _load(path, private=False) for path in trusted}
     if SIGNATURE not in files.names():
-        return None
+        raise BundleError(
+            f"{where}: not signed, and only bundles signed by a trusted key are used:"
+            " sign it with 'ids-train sign BUNDLE --key KEY'"
+        )
     from cryptography.exceptions import InvalidSignature
 
     signature = files.read(SIGNATURE, _SIGNATURE_BYTES)
-    for path in trusted:
+    for path, key in keys.items():
         try:
-            _load(path, private=False).verify(signature, manifest)
+            key.verify(signature, manifest)
         except InvalidSignature:
             continue
         return path
     raise BundleError(
         f"{where}/{SIGNATURE}: not by a trusted key ({', '.join(map(str, trusted))}): do not use the bundle"
     )
-
-
-def need_trusted(where: Path, files: BundleFiles, manifest: bytes, trusted: Sequence[Path]) -> None:
-    """BundleError unless one of the trusted keys signed the bundle."""
-    keys = [_load(path, private=False) for path in trusted]  # told of even when there is no signature
-    if keys and signer(where, files, manifest, trusted) is None:
-        raise BundleError(
-            f"{where}: not signed, and only bundles signed by a trusted key are used:"
-            " sign it with 'ids-train sign BUNDLE --key KEY'"
-        )
 
 
 def _load(path: Path, *, private: bool) -> Any:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from models.errors import TrainingError
 from models.evidence import FAMILIES, ROLES, RULES, CounterRule
 from models.scaling import Scaling
-from models.training.labels import CaptureLabel
+from models.training.labels import CaptureLabel, Mask
 from models.training.network_fit import Arrays
 from models.window_columns import COUNTER_NAMES
 from models.windows import WindowBatch, Windows
@@ -85,17 +85,25 @@ def capture_windows(label: CaptureLabel, records: np.ndarray) -> CaptureWindows 
     windows = WindowBatch(
         **{f.name: np.concatenate([getattr(b, f.name) for b in batches]) for f in fields(WindowBatch)}
     )
-    return CaptureWindows(label, windows, _truth(label, windows, records))
+    return CaptureWindows(label, windows, truth_of(windows, label, records))
 
 
-def _truth(label: CaptureLabel, windows: WindowBatch, records: np.ndarray) -> npt.NDArray[np.int8]:
+def truth_of(windows: WindowBatch, label: CaptureLabel, records: np.ndarray) -> npt.NDArray[np.int8]:
+    """(B,) BENIGN, ATTACK or UNCLEAR, by which of a window's flows the label names."""
     if label.attack and not label.located:
         return np.full(len(windows), UNCLEAR, np.int8)
-    attacking = np.unique(records["flow_id"][label.attack_flows(records)])
-    attacks = np.isin(windows.flows, attacking) & (windows.flows != 0)
+    attacks = _rows_of(windows, records, label.attack_flows(records))
     share = attacks.sum(axis=1) / np.maximum(1, windows.n_rows)
     clear = attacks[:, -_NEWEST:].any(axis=1) | (share >= _SHARE)
-    return np.where(clear, ATTACK, np.where(attacks.any(axis=1), UNCLEAR, BENIGN)).astype(np.int8)
+    touched = attacks.any(axis=1)
+    if label.others:
+        touched |= _rows_of(windows, records, label.other_flows(records)).any(axis=1)
+    return np.where(clear, ATTACK, np.where(touched, UNCLEAR, BENIGN)).astype(np.int8)
+
+
+def _rows_of(windows: WindowBatch, records: np.ndarray, chosen: Mask) -> Mask:
+    """(B, N) which rows are of flows that have one of the chosen records."""
+    return np.isin(windows.flows, np.unique(records["flow_id"][chosen])) & (windows.flows != 0)
 
 
 class Collector:

@@ -82,7 +82,7 @@ def fit_model(
 
     beside_counters: the network learns what to add to the counters' evidence (it is the offset of
         its loss), as the daemon adds them; False: the network learns to stand alone, what the
-        counters would have said included.
+        counters would have said included, unless it sees none of them.
     """
     data = collector.training_set()
     benign = captures & np.array([not label.attack for label in collector.labels])
@@ -105,7 +105,8 @@ def fit_model(
         arrays = data.arrays(scaling, offset)
     else:
         arrays = data.arrays(scaling)
-        arrays = arrays.joined(exaggerate(data, weight, counters, options.seed).arrays(scaling, arrays))
+        if spec.counters_in:
+            arrays = arrays.joined(exaggerate(data, weight, counters, options.seed).arrays(scaling, arrays))
     result = fit_network(spec, arrays, None, options, log)
     return Model(spec, scaling, result.weights, counters, result.history)
 

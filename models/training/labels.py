@@ -1,36 +1,16 @@
-"""Labels of captures: who attacked whom, and when.  One JSON object a line, one line a capture."""
+"""Labels of captures: who attacked whom, and when; what that makes of their flows."""
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import TrainingError
-
-#: Families as labelled by others, and as the network knows them (models.evidence.FAMILIES).
-FAMILY_OF = {
-    "sweep": "scan",
-    "flood": "dos",
-    "slow-dos": "dos",
-    "http-dos": "dos",
-    "reflection": "dos",
-    "ddos": "dos",
-    "botnet": "c2",
-    "malware": "c2",
-    "exfiltration": "exfil",
-    "exploit": "other",
-}
-
-#: Lists of hosts in a label stop here; a longer one (see `*_total`) counts as anybody.
-_LISTED = 64
+#: A time below this many seconds (early 1973) is counted from the start of the capture.
+FROM_THE_START = 1e8
 
 Mask = npt.NDArray[np.bool_]
 
@@ -67,7 +47,7 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class CaptureLabel:
-    """What is known of one capture."""
+    """What is known of one capture: that it is benign, or of one attack in it."""
 
     path: str
     attack: bool
@@ -77,9 +57,10 @@ class CaptureLabel:
     victims: Networks
     anybody_attacks: bool  #: more attackers than listed
     anybody_suffers: bool
-    start_s: float | None  #: of the attack, epoch seconds
+    start_s: float | None  #: of the attack, epoch seconds, or see FROM_THE_START
     end_s: float | None
     in_scope: bool  #: the attack shows in the behaviour of flows
+    others: tuple[CaptureLabel, ...] = ()  #: of the same capture, other attacks
 
     @property
     def located(self) -> bool:
@@ -104,77 +85,26 @@ class CaptureLabel:
             between = self.attackers.hold(*source) & self.victims.hold(*destination)
             between |= self.victims.hold(*source) & self.attackers.hold(*destination)
         if self.start_s is not None:
-            between &= records["end_ns"] >= (self.start_s - 1.0) * 1e9
+            between &= records["end_ns"] >= (_epoch_s(self.start_s, records) - 1.0) * 1e9
         if self.end_s is not None:
-            between &= records["start_ns"] <= (self.end_s + 1.0) * 1e9
+            between &= records["start_ns"] <= (_epoch_s(self.end_s, records) + 1.0) * 1e9
         return between
+
+    def other_flows(self, records: np.ndarray) -> Mask:
+        """Which records are of the capture's other attacks."""
+        between = np.zeros(len(records), np.bool_)
+        for other in self.others:
+            between |= other.attack_flows(records)
+        return between
+
+
+def _epoch_s(seconds: float, records: np.ndarray) -> float:
+    if seconds >= FROM_THE_START or not len(records):
+        return seconds
+    return seconds + float(records["start_ns"].min()) / 1e9
 
 
 def halves(addresses: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """(n, 16) addresses as two (n,) numbers each."""
     pairs = np.ascontiguousarray(addresses).view(">u8").reshape(-1, 2).astype(np.uint64)
     return pairs[:, 0], pairs[:, 1]
-
-
-def read_labels(path: str | os.PathLike[str]) -> list[CaptureLabel]:
-    """Labelled captures of kind `attack` or `benign`; TrainingError names file and line."""
-    labels = []
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    entry = json.loads(line)
-                    if entry["kind"] in ("attack", "benign"):
-                        labels.append(_label(entry))
-                except KeyError as error:
-                    raise TrainingError(
-                        f"{path}:{number}: not a capture's label: it has no {error.args[0]!r}"
-                    ) from None
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise TrainingError(f"{path}:{number}: not a capture's label: {error}") from None
-    except OSError as error:
-        raise TrainingError(f"{path}: {error.strerror}; labels are one JSON object a line") from None
-    except UnicodeDecodeError as error:
-        raise TrainingError(f"{path}: not text in UTF-8 ({error.reason}); labels are JSON lines") from None
-    if not labels:
-        raise TrainingError(f"{path}: no capture of kind attack or benign in it")
-    return labels
-
-
-def labels_hash(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of the label file: part of what a bundle says of its training data."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _label(entry: Mapping[str, Any]) -> CaptureLabel:
-    family: str | None = entry.get("family")
-    return CaptureLabel(
-        path=str(entry["path"]),
-        attack=entry["kind"] == "attack",
-        origin=str(entry.get("origin", "unknown")),
-        family=FAMILY_OF.get(family, family) if family else None,
-        attackers=Networks(_texts(entry, "attackers")),
-        victims=Networks(_texts(entry, "victims")),
-        anybody_attacks=int(entry.get("attackers_total") or 0) > _LISTED,
-        anybody_suffers=int(entry.get("victims_total") or 0) > _LISTED,
-        start_s=_seconds(entry, "attack_start"),
-        end_s=_seconds(entry, "attack_end"),
-        in_scope=bool(entry.get("in_scope", True)),
-    )
-
-
-def _texts(entry: Mapping[str, Any], key: str) -> list[str]:
-    texts = entry.get(key) or []
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{key} is no list of texts")
-    return texts
-
-
-def _seconds(entry: Mapping[str, Any], key: str) -> float | None:
-    value = entry.get(key)
-    if value is not None and not isinstance(value, (int, float)):
-        raise TypeError(f"{key} is no number of seconds")
-    return value

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,8 +37,8 @@ class FakeBundle:
 def test_the_scorer_gets_what_the_configuration_says(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
-    def load_bundle(path: str | None, meter: str) -> FakeBundle:
-        asked.update(path=path, meter=meter)
+    def load_bundle(path: str | None, meter: str, trusted_keys: list[Path]) -> FakeBundle:
+        asked.update(path=path, meter=meter, trusted_keys=trusted_keys)
         return FakeBundle()
 
     def scorer(bundle: FakeBundle, **options: Any) -> FakeScorer:
@@ -47,12 +48,16 @@ def test_the_scorer_gets_what_the_configuration_says(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(vars(models), "load_bundle", load_bundle)
     monkeypatch.setitem(vars(models), "Scorer", scorer)
     config = Config.model_validate(
-        {"detector": {"model": "/m", "runtime": "litert"}, "windows": {"home_networks": ["10.0.0.0/8"]}}
+        {
+            "detector": {"model": "/m", "runtime": "litert", "trusted_keys": ["/etc/key.pem"]},
+            "windows": {"home_networks": ["10.0.0.0/8"]},
+        }
     )
     assert stages.build_scoring(config, ["10.0.0.1"]).model == "native-1"
     assert asked == {
         "path": "/m",
         "meter": "native",
+        "trusted_keys": [Path("/etc/key.pem")],
         "runtime": "litert",
         "device": "auto",
         "home_networks": ["10.0.0.0/8"],
@@ -73,7 +78,7 @@ def test_the_scorer_gets_what_the_configuration_says(monkeypatch: pytest.MonkeyP
 def test_a_bundle_that_cannot_be_used_is_a_matter_of_configuration(
     monkeypatch: pytest.MonkeyPatch, error: BundleError, line: str
 ) -> None:
-    def load_bundle(path: str | None, meter: str) -> FakeBundle:
+    def load_bundle(path: str | None, meter: str, trusted_keys: list[Path]) -> FakeBundle:
         raise error
 
     monkeypatch.setitem(vars(models), "load_bundle", load_bundle)

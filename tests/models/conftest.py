@@ -11,7 +11,8 @@ import pytest
 
 from models.bundle import Bundle, save_bundle
 from models.evidence import FAMILIES
-from models.network import NetworkSpec
+from models.flow_bundle import FlowBundle, save_flow_bundle
+from models.network import NetworkSpec, PaperSpec
 from models.scaling import Scaling
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 
@@ -27,6 +28,8 @@ SPEC = NetworkSpec(
     counter_units=4,
     dense=4,
 )
+
+FLOW_SPEC = PaperSpec(9, filters=4, lstm=4, dense=4)
 
 
 def raw_windows(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -76,5 +79,38 @@ def save(parts: Parts, tmp_path: Path) -> Callable[..., Bundle]:
 
     def save_as(folder: str = "bundle", **other: Any) -> Bundle:
         return save_bundle(tmp_path / folder, **{**parts, **other})
+
+    return save_as
+
+
+@pytest.fixture(scope="session")
+def flow_parts() -> Parts:
+    """What `save_flow_bundle` takes, all but the folder."""
+    keras = pytest.importorskip("keras", reason="needs Keras and TensorFlow to convert a network")
+    pytest.importorskip("tensorflow", reason="needs Keras and TensorFlow to convert a network")
+    from models.network import paper_network, weights_to_arrays
+    from models.training.convert import convert_flows
+
+    keras.utils.set_random_seed(7)
+    weights = weights_to_arrays(paper_network(FLOW_SPEC))
+    weights["malicious.kernel"] *= 40  # logits far from 0, as a fitted network's are
+    return {
+        "name": "paper-1",
+        "preprocessing": {"names": [f"feature {i}" for i in range(9)]},
+        "spec": FLOW_SPEC,
+        "weights": weights,
+        "threshold": 0.75,
+        "classes": ("BENIGN", "DoS"),
+        "training": {"rows": 100},
+        "metrics": {"f1": 0.5},
+        "tflite": convert_flows(FLOW_SPEC, weights),
+        "created": "2026-01-02",
+    }
+
+
+@pytest.fixture
+def save_flows(flow_parts: Parts, tmp_path: Path) -> Callable[..., FlowBundle]:
+    def save_as(folder: str = "flows", **other: Any) -> FlowBundle:
+        return save_flow_bundle(tmp_path / folder, **{**flow_parts, **other})
 
     return save_as

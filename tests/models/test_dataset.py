@@ -92,6 +92,14 @@ def test_an_attack_of_which_neither_side_is_known_teaches_nothing() -> None:
     assert set(truth_by_newest_flow([3], attackers=nobody, victims=nobody).values()) == {UNCLEAR}
 
 
+def test_windows_of_the_captures_other_attacks_are_left_unclear() -> None:
+    other = label(victims=Networks(["192.0.2.21"]))  # flow 20
+    truth = truth_by_newest_flow([0], others=(other,))
+    assert {n for n, t in truth.items() if t == ATTACK} == {0, 1, 2, 3}
+    assert {n for n, t in truth.items() if t == BENIGN} == {*range(WINDOW, 20)}
+    assert {n for n, t in truth.items() if t == UNCLEAR} == {*range(4, WINDOW), *range(20, 24)}
+
+
 def test_the_victims_stream_has_a_truth_of_its_own() -> None:
     capture = capture_windows(label(), conversations([8]))
     assert capture is not None

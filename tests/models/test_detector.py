@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from models.bundle import Bundle
-from models.detector import Detector, runtimes
+from models.detector import Detector, runtimes, softmax
 from models.detector.network import keras_forward
 from models.errors import BundleError, RuntimeUnavailable
+from models.flow_bundle import FlowBundle
 from models.training.convert import convert
 from tests.models.conftest import SPEC, raw_windows
 
@@ -108,27 +109,46 @@ def test_keras_alone_gives_the_results_of_litert(bundle: Bundle) -> None:
     assert np.abs(logits[:, 0] - Detector(bundle, "litert").score(rows, counters)[0]).max() < 1e-5
 
 
-@pytest.mark.slow
-def test_another_backend_of_keras_gives_the_results_of_litert(bundle: Bundle, tmp_path: Path) -> None:
-    pytest.importorskip("jax", reason="needs jax beside Keras")
-    rows, counters = raw_windows(20)
-    np.savez(tmp_path / "in.npz", rows=bundle.scaling.transform_rows(rows),
-             counters=bundle.scaling.transform_counters(counters))  # fmt: skip
-    code = f"""
+_ON_ANOTHER_BACKEND = """
 import sys
 import numpy as np
 from models.bundle import load_bundle
-from models.detector.network import keras_forward
-data = np.load({str(tmp_path / "in.npz")!r})
-logits, _ = keras_forward(load_bundle({str(bundle.path)!r}))(data["rows"], data["counters"])
-np.save({str(tmp_path / "out.npy")!r}, logits)
+from models.detector.network import keras_forward, restore
+from models.flow_bundle import load_flow_bundle
+windows, flows, given, out = sys.argv[1:]
+data, bundle = np.load(given), load_bundle(windows)
+inputs = [data["rows"], data["counters"]]
+logits, families = keras_forward(bundle)(*inputs)
+loop = restore(bundle, unroll=False).predict(inputs, verbose=0)["logit"]
+scores = load_flow_bundle(flows).score(data["flows"], "keras")
+np.savez(out, logits=logits, families=families, loop=loop, scores=scores)
 assert "tensorflow" not in sys.modules
 """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_of_keras_gives_the_results_of_litert(
+    bundle: Bundle, save_flows: Callable[..., FlowBundle], tmp_path: Path, backend: str
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend} beside Keras")
+    flow_bundle, scaling = save_flows(), bundle.scaling
+    rows, counters = raw_windows(20)
+    flows = np.random.default_rng(1).random((20, flow_bundle.spec.features), np.float32)
+    given, out = tmp_path / "in.npz", tmp_path / "out.npz"
+    np.savez(given, rows=scaling.transform_rows(rows), counters=scaling.transform_counters(counters),
+             flows=flows)  # fmt: skip
     subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, env={**os.environ, "KERAS_BACKEND": "jax"}
-    )
-    found = np.load(tmp_path / "out.npy")[:, 0]
-    assert np.abs(found - Detector(bundle, "litert").score(rows, counters)[0]).max() < 1e-5
+        [sys.executable, "-c", _ON_ANOTHER_BACKEND, bundle.path, flow_bundle.path, given, out],
+        cwd=ROOT, check=True, env={**os.environ, "KERAS_BACKEND": backend},
+    )  # fmt: skip
+    found = np.load(out)
+    logits, families = Detector(bundle, "litert").score(rows, counters)
+    assert np.abs(found["logits"][:, 0] - logits).max() < 1e-5
+    assert np.abs(found["loop"][:, 0] - logits).max() < 1e-5
+    assert np.abs(softmax(found["families"]) - families).max() < 1e-5
+    assert np.abs(found["scores"] - flow_bundle.score(flows)).max() < 1e-5
 
 
 def test_a_gateway_without_gpu_never_loads_tensorflow(bundle: Bundle) -> None:

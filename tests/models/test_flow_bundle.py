@@ -12,44 +12,11 @@ import pytest
 
 from models.bundle import Bundle, load_bundle
 from models.errors import BundleError
-from models.flow_bundle import FlowBundle, load_flow_bundle, save_flow_bundle
+from models.flow_bundle import FlowBundle, load_flow_bundle
 from models.litert import operators
-from models.network import PaperSpec, paper_network, weights_to_arrays
+from models.network import PaperSpec
+from tests.models.conftest import FLOW_SPEC as SPEC
 from tests.models.conftest import Parts
-
-SPEC = PaperSpec(9, filters=4, lstm=4, dense=4)
-
-
-@pytest.fixture(scope="module")
-def flow_parts() -> Parts:
-    """What `save_flow_bundle` takes, all but the folder."""
-    keras = pytest.importorskip("keras", reason="needs Keras and TensorFlow to convert a network")
-    pytest.importorskip("tensorflow", reason="needs Keras and TensorFlow to convert a network")
-    from models.training.convert import convert_flows
-
-    keras.utils.set_random_seed(7)
-    weights = weights_to_arrays(paper_network(SPEC))
-    weights["malicious.kernel"] *= 40  # logits far from 0, as a fitted network's are
-    return {
-        "name": "paper-1",
-        "preprocessing": {"names": [f"feature {i}" for i in range(9)]},
-        "spec": SPEC,
-        "weights": weights,
-        "threshold": 0.75,
-        "classes": ("BENIGN", "DoS"),
-        "training": {"rows": 100},
-        "metrics": {"f1": 0.5},
-        "tflite": convert_flows(SPEC, weights),
-        "created": "2026-01-02",
-    }
-
-
-@pytest.fixture
-def save_flows(flow_parts: Parts, tmp_path: Path) -> Callable[..., FlowBundle]:
-    def save_as(folder: str = "flows", **other: Any) -> FlowBundle:
-        return save_flow_bundle(tmp_path / folder, **{**flow_parts, **other})
-
-    return save_as
 
 
 def refusal(path: Path) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from models.errors import TrainingError
-from models.training.labels import CaptureLabel, Networks, labels_hash, read_labels
+from models.training.label_file import read_labels
+from models.training.labels import CaptureLabel, Networks
 from tests.models.flows import START_NS, halves, record, table
 
 A, B, VICTIM, OTHER = "198.51.100.66", "198.51.100.67", "10.0.0.5", "10.0.0.9"
@@ -113,6 +111,29 @@ def test_the_span_holds_every_flow_that_reaches_into_it_give_or_take_a_second(tm
     assert open_end.attack_flows(flows).sum() == 5
 
 
+def test_small_times_are_seconds_from_the_start_of_the_capture(tmp_path: Path) -> None:
+    one = label(tmp_path, attackers=[A], victims=[VICTIM], attack_start=10, attack_end=12.5)
+    flows = table([record(OTHER, VICTIM, 100.0)] + [record(A, VICTIM, 100.0 + s) for s in (8, 10, 12, 14)])
+    assert attacking(one, *flows) == [False, False, True, True, False]
+    assert one.attack_flows(flows[:0]).tolist() == []
+
+
+def test_flows_of_the_captures_other_attacks_are_known_as_such(tmp_path: Path) -> None:
+    entries = [
+        {"path": "a.pcap", "kind": "attack", "family": "scan", "attackers": [A], "victims": [VICTIM]},
+        {"path": "a.pcap", "kind": "attack", "family": "dos", "attackers": [B], "victims": [VICTIM]},
+        {"path": "b.pcap", "kind": "attack", "family": "dos", "attackers": [OTHER], "victims": [VICTIM]},
+    ]
+    path = tmp_path / "labels.jsonl"
+    path.write_text("\n".join(map(json.dumps, entries)))
+    scan, dos, elsewhere = read_labels(path)
+    flows = np.array(FLOWS)
+    assert [scan.family, dos.family] == ["scan", "dos"]
+    assert attacking(scan, *FLOWS) == dos.other_flows(flows).tolist() == [True, True] + [False] * 4
+    assert attacking(dos, *FLOWS) == scan.other_flows(flows).tolist() == [False, False, True] + [False] * 3
+    assert not elsewhere.other_flows(flows).any() and elsewhere.others == ()
+
+
 def test_a_benign_capture_has_no_attack_flows_whatever_else_it_says(tmp_path: Path) -> None:
     one = label(tmp_path, kind="benign", attackers=[A], victims=[VICTIM])
     assert attacking(one, *FLOWS) == [False] * 6
@@ -122,60 +143,3 @@ def test_a_benign_capture_has_no_attack_flows_whatever_else_it_says(tmp_path: Pa
 def test_wanted_are_the_attackers_or_the_victims_where_those_are_spoofed(tmp_path: Path) -> None:
     assert held(label(tmp_path, attackers=[A], victims=[VICTIM]).wanted, A, VICTIM) == [True, False]
     assert held(label(tmp_path, attackers=["spoofed"], victims=[VICTIM]).wanted, A, VICTIM) == [False, True]
-
-
-# -- files
-
-
-def test_labels_are_read_with_the_networks_families_and_defaults(tmp_path: Path) -> None:
-    path = tmp_path / "labels.jsonl"
-    lines = [
-        {"path": "a/1.pcap", "kind": "attack", "family": "sweep", "origin": "lab", "in_scope": False},
-        {"path": "b.pcap", "kind": "benign"},
-        {"path": "c.pcap", "kind": "unknown", "attackers": 7},
-        {"path": "d.pcap", "kind": "attack", "family": "unheard-of", "attack_start": 5, "attack_end": 6.5},
-    ]
-    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
-    first, second, third = read_labels(path)
-    assert (first.path, first.attack, first.family, first.origin, first.in_scope) == (
-        *("a/1.pcap", True, "scan", "lab", False),
-    )
-    assert (second.attack, second.family, second.origin, second.in_scope) == (False, None, "unknown", True)
-    assert (third.family, third.start_s, third.end_s) == ("unheard-of", 5, 6.5)
-    assert labels_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        '{"path": "b.pcap", "kind": "attack"',
-        '{"kind": "attack"}',
-        '{"path": "b.pcap"}',
-        "[1, 2]",
-        "7",
-        '{"path": "b.pcap", "kind": "attack", "attackers_total": "many"}',
-        '{"path": "b.pcap", "kind": "attack", "attackers": 7}',
-        '{"path": "b.pcap", "kind": "attack", "attackers": "10.0.0.1"}',
-        '{"path": "b.pcap", "kind": "attack", "victims": [7]}',
-        '{"path": "b.pcap", "kind": "attack", "attack_end": "noon"}',
-    ],
-)
-def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "labels.jsonl"
-    path.write_text('{"path": "a.pcap", "kind": "benign"}\n\n' + line + "\n")
-    with pytest.raises(TrainingError) as caught:
-        read_labels(path)
-    assert str(caught.value).startswith(f"{path}:3: not a capture's label: ")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_label_file_that_is_missing_or_holds_nothing_to_learn_from_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "labels.jsonl"
-    with pytest.raises(TrainingError, match=r"labels\.jsonl: No such file or directory; labels are one"):
-        read_labels(path)
-    path.write_bytes(b'{"path": "\xff"}')
-    with pytest.raises(TrainingError, match=r"labels\.jsonl: not text in UTF-8"):
-        read_labels(path)
-    path.write_text('{"path": "a.pcap", "kind": "protocol"}\n')
-    with pytest.raises(TrainingError, match=r"labels\.jsonl: no capture of kind attack or benign in it"):
-        read_labels(path)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -198,33 +197,3 @@ def test_specification_needs_no_keras() -> None:
     code = "import sys, models.network as n; n.NetworkSpec(4, 3, 2, 2); print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-def test_network_is_the_same_on_jax() -> None:
-    pytest.importorskip("jax", reason="needs jax for Keras' other backend")
-    code = """
-import sys, numpy as np
-from tests.models.test_network import SPEC, windows
-from models.network import arrays_to_weights, build
-import keras
-model = build(SPEC, unroll=False)
-arrays_to_weights(model, dict(np.load(sys.argv[1])))
-print(keras.backend.backend(), *np.asarray(model([*windows(4)], training=False)["logit"]).ravel())
-"""
-    import tempfile
-
-    model = fresh(SPEC)
-    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-        np.savez(file.name, **weights_to_arrays(model))
-        done = subprocess.run(
-            [sys.executable, "-c", code, file.name],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        )
-    backend, *logits = done.stdout.split()
-    assert backend == "jax"
-    wanted = outputs(model, *windows(4))["logit"].ravel()
-    assert np.array(logits, np.float32) == pytest.approx(wanted, abs=1e-5)

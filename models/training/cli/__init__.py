@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ids-train: {error}", file=sys.stderr)
         return 2
     except (TrainingError, CalibrationError, BundleError, FlowFileError, OSError) as error:
-        print(f"ids-train: {error}", file=sys.stderr)
+        for line in str(error).splitlines():  # of a file made by hand, each mistake
+            print(f"ids-train: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("ids-train: interrupted", file=sys.stderr)

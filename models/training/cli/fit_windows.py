@@ -19,7 +19,7 @@ def fit_windows(args: argparse.Namespace) -> None:
     from models.calibration import counted_interval, threshold_for
     from models.evidence import FAMILIES
     from models.training.dataset import CaptureWindows, collect
-    from models.training.labels import labels_hash, read_labels
+    from models.training.label_file import labels_hash, read_labels
 
     # What would fail after an hour is tried now, and TensorFlow is not loaded to say that a path is wrong.
     need("tensorflow")

@@ -80,7 +80,7 @@ def named(label: str) -> Named:
     attempted = bool(_ATTEMPTED.search(text))
     text = _ATTEMPTED.sub("", text)
     key = re.sub(r"[^a-z0-9]", "", text.lower())
-    if not key:
+    if key in ("", "nan"):
         return Named("")
     if key in _UNLABELLED:
         return Named("", unlabelled=True)

@@ -41,8 +41,9 @@ class CleaningReport:
             f"{self.missing:,} of {counted(self.rows, 'flow')} left out for NaN or an infinity"
             + (f" ({lacking})" if lacking else ""),
             f"{counted(self.redundant, 'flow')} {fate}, equal to one before in every feature, port and label",
-            f"of {counted(self.kept, 'flow')} kept, ports and labels aside, {self.twins:,} equal to one before"
-            f" in every feature, {self.conflicting:,} to one of another label",
+            f"of {counted(self.kept, 'flow')} kept, ports and labels aside,"
+            f" {self.twins:,} equal to one before in every feature,"
+            f" {self.conflicting:,} to one of another label",
             *table_lines(
                 ("class", "read", "kept"),
                 [(name, f"{count:,}", f"{self.after.get(name, 0):,}") for name, count in self.before.items()],

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
@@ -115,9 +116,12 @@ class CsvFile:
 
     def _suspicious(self, chunk: bytes) -> bool:
         """Whether blank rows or the header may be among the rows; a false alarm costs time alone."""
-        delimiter = self._delimiter.encode()
-        beginnings = (b"\n", b"\r", b" ", delimiter, b'"' + delimiter, self._header[:24])
-        return chunk.startswith(beginnings) or any(b"\n" + beginning in chunk for beginning in beginnings)
+        text = np.frombuffer(chunk, np.uint8)
+        ends = np.flatnonzero(text == ord("\n"))
+        firsts = np.bincount(text[np.append(0, ends[ends < len(text) - 1] + 1)], minlength=256)
+        if firsts[np.frombuffer(b'\n\r "' + self._delimiter.encode(), np.uint8)].any():
+            return True
+        return bool(firsts[self._header[0]]) and self._header[:24] in chunk
 
     def _looked_through(self, chunk: bytes, by_cell: bool) -> tuple[bytes, Left]:
         """The rows of a chunk without blank ones and headers; `by_cell`: and without unreadable ones."""

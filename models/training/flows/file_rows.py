@@ -29,6 +29,7 @@ Attempted = Literal["benign", "attack", "drop"]
 Unlabelled = Literal["refuse", "benign"]
 
 _BATCH = 65_536  # rows of a Parquet file at a time
+_CLASSES_AT_MOST = 200  # the data sets know some 40
 
 
 class Codes:
@@ -200,6 +201,11 @@ class FileRows:
         there = set(np.unique(index).tolist())
         marks = [named(text) if i in there else Named(BENIGN) for i, text in enumerate(texts)]
         self._refuse_unlabelled(texts, marks)
+        if len({mark.name for mark in marks}) > _CLASSES_AT_MOST:
+            raise TrainingError(
+                f"{self.name}: {len(marks)} different labels ({texts[0][:20]!r}, ...), so these name no"
+                " classes; check which column is the label"
+            )
         attempts = np.array([mark.attempted for mark in marks])[index]
         attempts |= category & np.array([mark.name not in ("", BENIGN) for mark in marks])[index]
         code = np.array([self.labels.of(mark.name or BENIGN) for mark in marks], np.int16)[index]

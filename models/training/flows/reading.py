@@ -85,7 +85,9 @@ def _joined(parts: Sequence[FileRows], labels: Codes, attempted: Attempted) -> t
     values = np.empty((total, len(features)), np.float32)
     at = 0
     for number, part in enumerate(parts):
-        chosen = [part.form.features.index(name) for name in features]
+        chosen: list[int] | slice = [part.form.features.index(name) for name in features]
+        if part.form.features == features:
+            chosen = slice(None)  # no copy
         for block in part.drained():
             end = at + len(block["label"])
             values[at:end] = block["values"][:, chosen]

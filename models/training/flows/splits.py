@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ _LEAST = -46  # no float32 is below its power of ten
 _UNITS = 10.0 ** np.arange(_LEAST - 1, 39)  # of the second digit, by the power of the first
 
 _DAY_NS = 86_400_000_000_000
+_OF_ONE_DAY = 0.99  # of a file's rows
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -133,10 +135,28 @@ def stratified(
 def _days(table: FlowTable) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Names of the days, in order, and (n,) the day of each row."""
     if (table.time != NO_TIME).all():
-        dates, day = np.unique(table.time // _DAY_NS, return_inverse=True)
+        dates, day = np.unique(_without_strays(table.time // _DAY_NS, table.file), return_inverse=True)
         return [str(date) for date in dates.astype("datetime64[D]")], day
-    found = [re.search("|".join(_WEEKDAYS), name.lower()) for name in table.files]
-    named = [match.group().capitalize() if match else "" for match in found]
-    keys = named if all(named) else list(table.files)
+    found = [_weekday(name) for name in table.files]
+    keys = found if all(found) else list(table.files)
     names = list(dict.fromkeys(keys))
     return names, np.array([names.index(key) for key in keys])[table.file]
+
+
+def _without_strays(date: npt.NDArray[np.int64], file: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+    """(n,) dates; of a file that is nearly all of one date, that date: flow tools misdate some flows."""
+    date = date.copy()
+    for number in np.unique(file):
+        of_file = file == number
+        dates, counts = np.unique(date[of_file], return_counts=True)
+        if counts.max() >= _OF_ONE_DAY * counts.sum():
+            date[of_file] = dates[counts.argmax()]
+    return date
+
+
+def _weekday(name: str) -> str:
+    """The weekday in a file's name or in that of the nearest folder that has one; "" where none has."""
+    for part in reversed(PurePosixPath(name.lower()).parts):
+        if match := re.search("|".join(_WEEKDAYS), part):
+            return match.group().capitalize()
+    return ""

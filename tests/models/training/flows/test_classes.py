@@ -54,7 +54,7 @@ def test_marks_of_flow_tools_are_no_classes(label: str) -> None:
 
 
 def test_an_empty_label_says_nothing() -> None:
-    assert named("  ") == Named("")
+    assert named("  ") == named("NaN") == Named("")
 
 
 @pytest.mark.parametrize(

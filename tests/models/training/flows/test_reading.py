@@ -217,6 +217,12 @@ def test_labels_that_are_numbers_are_refused(tmp_path: Path) -> None:
         read_flows([write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["0", "1"]))])
 
 
+def test_a_column_of_many_texts_is_no_column_of_labels(tmp_path: Path) -> None:
+    labels = [f"host-{number}.example" for number in range(300)]
+    with pytest.raises(TrainingError, match=r"different labels \('host-0.example', ...\), so these name no"):
+        read_flows([write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, labels))])
+
+
 def test_several_files_keep_the_features_all_of_them_have(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["BENIGN", "DDoS"]))
     write(tmp_path / "b.csv", CORRECTED, rows(CORRECTED, ["Portscan"], first=2))

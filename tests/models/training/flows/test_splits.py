@@ -134,8 +134,20 @@ def test_days_are_dates_where_rows_have_times() -> None:
         assert not np.isin(split.test, np.concatenate([split.train, split.validation])).any()
 
 
+def test_a_few_misdated_rows_of_a_file_make_no_day_of_their_own() -> None:
+    time = np.repeat([10 * DAY, 11 * DAY], 200)
+    time[5], time[250] = 3, 10 * DAY
+    table = flow_table(
+        np.arange(400)[:, None], [0] * 400, time=time, file=np.arange(400) // 200, files=("a", "b")
+    )
+    assert [split.test.tolist() for split in leave_day_out(table)] == [
+        list(range(200)),
+        list(range(200, 400)),
+    ]
+
+
 def test_without_times_the_weekdays_in_the_names_of_files_are_days() -> None:
-    files = ("Friday-Morning.csv", "friday-afternoon.csv", "Monday.csv")
+    files = ("monday-to-friday/Friday-Morning.csv", "x/friday-afternoon.csv", "Monday/flows.csv")
     table = flow_table(np.arange(12).reshape(6, 2), [0] * 6, file=[0, 0, 1, 1, 2, 2], files=files)
     assert [(split.name, split.test.tolist()) for split in leave_day_out(table)] == [
         ("all days but Friday", [0, 1, 2, 3]),

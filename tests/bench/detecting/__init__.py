@@ -1,0 +1,1 @@
+"""What `./dev bench detection` compares, on which windows, and how it judges."""
