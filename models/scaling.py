@@ -38,11 +38,15 @@ class Columns:
     high: Floats  #: (n,)
 
     @classmethod
-    def fit(cls, table: Floats, kind: Kind) -> Columns:
-        """Ranges of a (rows, n) table; NaN and Infinity count as 0."""
+    def fit(cls, table: Floats, kind: Kind, index: npt.NDArray[np.integer] | None = None) -> Columns:
+        """Ranges of a (rows, n) table; NaN and Infinity count as 0.
+
+        index: which rows count, as often as they are named; None: each once.
+        """
         low, high = np.zeros((2, table.shape[1]), np.float32)
-        for column in range(table.shape[1] if len(table) else 0):
+        for column in range(table.shape[1] if len(table if index is None else index) else 0):
             values = _finite(table[:, column])
+            values = values if index is None else values[index]
             low[column], high[column] = values.min(), values.max()
             if high[column] == 1 and ((values == 0) | (values == 1)).all():
                 low[column] = 0
@@ -178,6 +182,7 @@ class Scaling:
         *,
         role: int = -1,
         benign: npt.NDArray[np.float64] | None = None,
+        index: npt.NDArray[np.integer] | None = None,
     ) -> Scaling:
         """Ranges of training data; counters by their rarity when `benign` is given.
 
@@ -186,6 +191,7 @@ class Scaling:
         counters: (..., C) raw.
         role: the counter that is 1 on actor streams.
         benign: (W,) how many benign windows each window of `counters`, (W, C) then, stands for.
+        index: (...) of the rows of windows in the table `rows`; None: each of its rows counts once.
         """
         if kind not in get_args(Kind):
             raise ValueError(f"scaling kind {kind!r}: {' or '.join(get_args(Kind))} wanted")
@@ -197,7 +203,10 @@ class Scaling:
             of_counters = Columns.fit(counters.reshape(-1, counters.shape[-1]), kind)
         else:
             of_counters = Rarity.fit(counters, benign, role % counters.shape[-1])
-        of_rows = Columns.fit(table if shown.all() else table[shown], kind)
+        if index is not None:
+            of_rows = Columns.fit(table, kind, index[shown[index]])
+        else:
+            of_rows = Columns.fit(table if shown.all() else table[shown], kind)
         return cls(kind, of_rows, of_counters, present % width)
 
     def transform_rows(self, rows: Floats) -> Floats:

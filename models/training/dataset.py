@@ -13,6 +13,7 @@ from models.evidence import FAMILIES, ROLES, RULES, CounterRule
 from models.scaling import Scaling
 from models.training.labels import CaptureLabel, Mask
 from models.training.network_fit import Arrays
+from models.training.window_rows import WindowRows
 from models.window_columns import COUNTER_NAMES
 from models.windows import WindowBatch, Windows
 
@@ -41,7 +42,7 @@ class CaptureWindows:
 class TrainingSet:
     """W windows drawn from captures, raw."""
 
-    rows: npt.NDArray[np.float32]  #: (W, N, F)
+    rows: WindowRows  #: (W, N, F)
     counters: npt.NDArray[np.float32]  #: (W, C)
     truth: npt.NDArray[np.int8]  #: (W,) BENIGN or ATTACK
     capture: npt.NDArray[np.int64]  #: (W,) index into `labels`
@@ -54,7 +55,7 @@ class TrainingSet:
         """Only windows of the chosen captures, a mask over `labels`."""
         kept = captures[self.capture]
         return TrainingSet(
-            self.rows[kept], self.counters[kept], self.truth[kept], self.capture[kept], self.labels
+            self.rows.take(kept), self.counters[kept], self.truth[kept], self.capture[kept], self.labels
         )
 
     def families(self) -> npt.NDArray[np.int32]:
@@ -68,7 +69,7 @@ class TrainingSet:
         offset: (W,) what other evidence adds to the logit; None: nothing.
         """
         return Arrays(
-            rows=scaling.transform_rows(self.rows),
+            rows=WindowRows(scaling.transform_rows(self.rows.table), self.rows.index),
             counters=scaling.transform_counters(self.counters),
             label=(self.truth == ATTACK).astype(np.float32),
             family=self.families(),
@@ -110,12 +111,13 @@ class Collector:
     """Takes captures one by one; keeps a draw of their windows and what calibration needs.
 
     seed: of the draw; a capture's draw does not depend on the other captures.
+    limit: windows of a capture and class that are kept at most.
     """
 
     def __init__(self, seed: int = 1, limit: int = A_CAPTURE, rules: Sequence[CounterRule] = RULES) -> None:
         self._seed, self._limit, self._rules = seed, limit, rules
         self.labels: list[CaptureLabel] = []
-        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._parts: list[tuple[WindowRows, np.ndarray, np.ndarray, np.ndarray]] = []
         self._maxima: list[list[float]] = []
         self.windows = 0
 
@@ -130,16 +132,15 @@ class Collector:
             if len(index) > self._limit:
                 index = np.sort(random.choice(index, self._limit, replace=False))
             if len(index):
-                w = capture.windows
-                self._parts.append(
-                    (w.rows[index], w.counters[index], capture.truth[index], np.full(len(index), number))
-                )
+                rows, counters = WindowRows.of(capture.windows.rows[index]), capture.windows.counters[index]
+                self._parts.append((rows, counters, capture.truth[index], np.full(len(index), number)))
 
     def training_set(self) -> TrainingSet:
         if not self._parts:
             raise TrainingError("no window in any capture: are these the records of the labelled captures?")
-        columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
-        return TrainingSet(columns[0], columns[1], columns[2], columns[3].astype(np.int64), self.labels)
+        rows, *others = zip(*self._parts, strict=True)
+        counters, truth, capture = (np.concatenate(column) for column in others)
+        return TrainingSet(WindowRows.joined(rows), counters, truth, capture.astype(np.int64), self.labels)
 
     def maxima(self, captures: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.float64]]:
         """Highest value of every rule's counter in each of the chosen captures."""
@@ -194,9 +195,10 @@ def collect(
     read: Callable[[CaptureLabel], np.ndarray],
     each: Callable[[CaptureWindows], None] = lambda capture: None,
     seed: int = 1,
+    limit: int = A_CAPTURE,
 ) -> Collector:
     """Read the records of every labelled capture and draw its windows; `each` sees all of them."""
-    collector = Collector(seed)
+    collector = Collector(seed, limit)
     for label in labels:
         capture = capture_windows(label, read(label))
         if capture is not None:

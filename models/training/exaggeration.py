@@ -18,6 +18,7 @@ from models.evidence import FAMILIES, ROLES
 from models.scaling import Scaling
 from models.training.dataset import ATTACK, BENIGN, TrainingSet
 from models.training.network_fit import Arrays
+from models.training.window_rows import WindowRows
 from models.window_columns import COUNTER_NAMES
 
 _EACH = 500  #: windows of a counter
@@ -28,16 +29,16 @@ _USUAL = 0.01  #: from the value on that this share of benign captures reaches
 class Exaggerated:
     """Windows made from benign ones, raw."""
 
-    rows: npt.NDArray[np.float32]  #: (W, N, F)
+    rows: WindowRows  #: (W, N, F), on the table of those
     counters: npt.NDArray[np.float32]  #: (W, C)
     family: npt.NDArray[np.int32]  #: (W,) index of FAMILIES
 
     def arrays(self, scaling: Scaling, beside: Arrays) -> Arrays:
-        """Scaled, as attacks that weigh as much together as those of `beside`."""
+        """Scaled, as attacks that weigh as much together as those of `beside`, which they are made of."""
         count = len(self.family)
         whole = float(beside.weight[beside.label > 0].sum())
         return Arrays(
-            rows=scaling.transform_rows(self.rows),
+            rows=WindowRows(beside.rows.table, self.rows.index),
             counters=scaling.transform_counters(self.counters),
             label=np.ones(count, np.float32),
             family=self.family,
@@ -59,7 +60,7 @@ def exaggerate(
     """
     draw = np.random.default_rng([seed, len(calibration)])
     actors = data.counters[:, COUNTER_NAMES.index("is_actor")] > 0
-    rows, counters, families = [], [], []
+    windows, counters, families = [], [], []
     for entry in calibration:
         column = COUNTER_NAMES.index(entry["name"])
         may = data.truth == BENIGN
@@ -74,9 +75,10 @@ def exaggerate(
         high = max(float(data.counters[data.truth == ATTACK, column].max(initial=0.0)), 10 * low)
         raised = data.counters[picked].copy()
         raised[:, column] = np.exp(draw.uniform(np.log(low), np.log(high), _EACH))
-        rows.append(data.rows[picked])
+        windows.append(picked)
         counters.append(raised)
         families.append(np.full(_EACH, FAMILIES.index(entry["family"]), np.int32))
-    if not rows:
-        return Exaggerated(data.rows[:0], data.counters[:0], np.zeros(0, np.int32))
-    return Exaggerated(np.concatenate(rows), np.concatenate(counters), np.concatenate(families))
+    if not windows:
+        return Exaggerated(data.rows.take(np.zeros(0, np.int64)), data.counters[:0], np.zeros(0, np.int32))
+    rows = data.rows.take(np.concatenate(windows))
+    return Exaggerated(rows, np.concatenate(counters), np.concatenate(families))

@@ -93,11 +93,12 @@ def fit_model(
     data = data.of(captures)
     weight = np.where(data.truth == BENIGN, weights(data), 0.0)
     scaling = Scaling.fit(
-        data.rows,
+        data.rows.table,
         data.counters,
         ROW_NAMES.index("present"),
         role=COUNTER_NAMES.index("is_actor"),
         benign=weight,
+        index=data.rows.index,
     )
     counters = calibrate(collector.maxima(benign))
     if beside_counters:

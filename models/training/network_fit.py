@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from models.errors import TrainingError
 from models.network import NetworkSpec, Weights, build, weights_to_arrays
+from models.training.window_rows import WindowRows
 
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
     """Scaled windows to fit or check with."""
 
-    rows: npt.NDArray[np.float32]  #: (W, N, F)
+    rows: WindowRows  #: (W, N, F)
     counters: npt.NDArray[np.float32]  #: (W, C)
     label: npt.NDArray[np.float32]  #: (W,) in [0, 1], 1 = attack
     family: npt.NDArray[np.int32]  #: (W,) index of the family, -1 where none is known
@@ -28,14 +29,17 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.label)
 
-    def take(self, index: npt.NDArray[np.int64]) -> Arrays:
-        return Arrays(*(getattr(self, name)[index] for name in self.__slots__))
+    def batch(self, index: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], ...]:
+        """The chosen windows as plain arrays, in the order of the fields."""
+        return (self.rows.take(index).dense(), *(one[index] for one in self._others()))
 
     def joined(self, other: Arrays) -> Arrays:
         """These windows and then those."""
-        return Arrays(
-            *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__slots__)
-        )
+        pairs = zip(self._others(), other._others(), strict=True)
+        return Arrays(WindowRows.joined([self.rows, other.rows]), *map(np.concatenate, pairs))
+
+    def _others(self) -> list[npt.NDArray[Any]]:
+        return [getattr(self, name) for name in self.__slots__ if name != "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +196,9 @@ def _batches(
     order = np.arange(len(data)) if shuffler is None else shuffler.permutation(len(data))
     for start in range(0, len(order), options.batch_size):
         index = order[start : start + options.batch_size]
-        batch = data.take(np.resize(index, options.batch_size))
-        batch.weight[len(index) :] = 0
-        yield tuple(getattr(batch, name) for name in batch.__slots__)
+        batch = data.batch(np.resize(index, options.batch_size))
+        batch[data.__slots__.index("weight")][len(index) :] = 0
+        yield batch
 
 
 def _check(data: Arrays, spec: NetworkSpec, name: str) -> None:
@@ -217,5 +221,5 @@ def _check(data: Arrays, spec: NetworkSpec, name: str) -> None:
         raise TrainingError(f"{name} data: a label is not in 0 to 1")
     if data.family.max() >= spec.families:
         raise TrainingError(f"{name} data: family {data.family.max()} of {spec.families}")
-    if not (np.isfinite(data.rows).all() and np.isfinite(data.counters).all()):
+    if not (np.isfinite(data.rows.table).all() and np.isfinite(data.counters).all()):
         raise TrainingError(f"{name} data: a feature is not finite; scale the windows first")

@@ -24,6 +24,7 @@ from models.training.dataset import (
     weights,
 )
 from models.training.labels import CaptureLabel, Networks
+from models.training.window_rows import WindowRows
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 from tests.models.flows import halves, random_records, record, table
 
@@ -146,11 +147,11 @@ def test_a_captures_draw_does_not_depend_on_the_other_captures_but_on_the_seed()
         among.add(capture)
     expected, whole = alone.training_set(), among.training_set()
     mine = whole.of(np.array([False, True, False]))
-    np.testing.assert_array_equal(mine.rows, expected.rows)
+    np.testing.assert_array_equal(mine.rows.dense(), expected.rows.dense())
     np.testing.assert_array_equal(mine.counters, expected.counters)
     np.testing.assert_array_equal(mine.truth, expected.truth)
     assert set(mine.capture) == {1} and len(whole) == 120
-    assert not np.array_equal(otherwise.training_set().rows, expected.rows)
+    assert not np.array_equal(otherwise.training_set().rows.dense(), expected.rows.dense())
 
 
 def test_maxima_are_the_highest_of_each_counter_on_the_streams_of_its_role() -> None:
@@ -199,7 +200,8 @@ def _set(*captures: tuple[str, bool, int]) -> TrainingSet:
     capture = np.repeat(np.arange(len(captures)), [count for *_, count in captures])
     truth = np.array([ATTACK if labels[n].attack else BENIGN for n in capture], np.int8)
     rows = np.ones((len(capture), WINDOW, len(ROW_NAMES)), np.float32)
-    return TrainingSet(rows, np.ones((len(capture), len(COUNTER_NAMES)), np.float32), truth, capture, labels)
+    counters = np.ones((len(capture), len(COUNTER_NAMES)), np.float32)
+    return TrainingSet(WindowRows.of(rows), counters, truth, capture, labels)
 
 
 def _sums(data: TrainingSet) -> np.ndarray:
@@ -251,12 +253,12 @@ def test_arrays_are_scaled_with_labels_families_weights_and_what_other_evidence_
     labels = list(data.labels)
     labels[2] = label("c", family="unheard-of")
     data = TrainingSet(data.rows, data.counters, data.truth, data.capture, labels)
-    scaling = Scaling.fit(data.rows, data.counters, ROW_NAMES.index("present"))
+    scaling = Scaling.fit(data.rows.dense(), data.counters, ROW_NAMES.index("present"))
     arrays = data.arrays(scaling, np.arange(6.0))
     assert arrays.label.tolist() == [1, 1, 1, 0, 0, 1]
     assert arrays.family.tolist() == [*[FAMILIES.index("scan")] * 3, -1, -1, FAMILIES.index("other")]
     np.testing.assert_allclose(arrays.weight, weights(data), rtol=1e-6)
     assert arrays.offset.tolist() == [0, 1, 2, 3, 4, 5]
     assert data.arrays(scaling).offset.tolist() == [0] * 6
-    np.testing.assert_array_equal(arrays.rows, scaling.transform_rows(data.rows))
+    np.testing.assert_array_equal(arrays.rows.dense(), scaling.transform_rows(data.rows.dense()))
     np.testing.assert_array_equal(arrays.counters, scaling.transform_counters(data.counters))

@@ -6,6 +6,7 @@ import pytest
 from models.evidence import FAMILIES, RULES, calibrate
 from models.training.dataset import ATTACK, BENIGN, TrainingSet
 from models.training.exaggeration import exaggerate
+from models.training.window_rows import WindowRows
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 
 ROLE = COUNTER_NAMES.index("is_actor")
@@ -21,7 +22,7 @@ def data() -> TrainingSet:
     counters[:, ROLE] = np.arange(count) % 2
     counters[BENIGN_WINDOWS:, :ROLE] = 5000
     return TrainingSet(
-        rows=draw.random((count, WINDOW, len(ROW_NAMES)), np.float32),
+        rows=WindowRows.of(draw.random((count, WINDOW, len(ROW_NAMES)), np.float32)),
         counters=counters,
         truth=np.where(np.arange(count) < BENIGN_WINDOWS, BENIGN, ATTACK).astype(np.int8),
         capture=np.zeros(count, np.int64),
@@ -39,8 +40,8 @@ def exaggerated(data: TrainingSet, seed: int = 1):
 def test_one_counter_of_a_benign_window_is_raised_beyond_the_usual(data: TrainingSet) -> None:
     made, weight = exaggerated(data)
     assert len(made.family) == len(made.rows) == 500 * len(RULES)
-    originals = {row.tobytes(): i for i, row in enumerate(data.rows)}
-    for i, (row, counters) in enumerate(zip(made.rows, made.counters, strict=True)):
+    originals = {row.tobytes(): i for i, row in enumerate(data.rows.dense())}
+    for i, (row, counters) in enumerate(zip(made.rows.dense(), made.counters, strict=True)):
         rule = RULES[i // 500]
         window = originals[row.tobytes()]
         assert data.truth[window] == BENIGN and weight[window] > 0

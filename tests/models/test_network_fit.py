@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from models.errors import TrainingError
 from models.network import NetworkSpec, Weights, arrays_to_weights, build, weights_to_arrays
 from models.training.network_fit import Arrays, Options, fit_network
+from models.training.window_rows import WindowRows
 
 tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
 
@@ -27,13 +29,15 @@ def data(count: int, *, seed: int = 0) -> Arrays:
     counters = generator.random((count, SPEC.counters), np.float32)
     label = (rows[:, -1, 0] > 0.5).astype(np.float32)
     family = np.where(label > 0, counters[:, 0] > 0.5, -1).astype(np.int32)
-    return Arrays(rows, counters, label, family, np.ones(count, np.float32), np.zeros(count, np.float32))
+    return Arrays(
+        WindowRows.of(rows), counters, label, family, np.ones(count, np.float32), np.zeros(count, np.float32)
+    )
 
 
 def heads(weights: Weights, windows: Arrays) -> tuple[np.ndarray, np.ndarray]:
     model = build(SPEC, unroll=True)
     arrays_to_weights(model, weights)
-    found = model([windows.rows, windows.counters], training=False)
+    found = model([windows.rows.dense(), windows.counters], training=False)
     return np.asarray(found["logit"])[:, 0], np.asarray(found["family"])
 
 
@@ -147,7 +151,7 @@ def test_progress_is_told_an_epoch_a_line() -> None:
     ("change", "said"),
     [
         (
-            {"rows": np.zeros((8, 5, 3), np.float32)},
+            {"rows": WindowRows.of(np.zeros((8, 5, 3), np.float32))},
             r"rows has shape \(8, 5, 3\), the network wants \(8, 4, 3\)",
         ),
         ({"weight": np.zeros(8, np.float32)}, "no window has a weight above 0"),
@@ -158,7 +162,7 @@ def test_progress_is_told_an_epoch_a_line() -> None:
         ({"counters": np.full((8, 2), math.inf, np.float32)}, "a feature is not finite"),
     ],
 )
-def test_data_that_fits_no_network_is_refused(change: dict[str, np.ndarray], said: str) -> None:
+def test_data_that_fits_no_network_is_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(TrainingError, match="training data: .*" + said):
         fit_network(SPEC, replace(data(8), **change), None, QUICK)
     with pytest.raises(TrainingError, match="validation data: .*" + said):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from capture.columns import Kind, feature_matrix
 from models.training.dataset import ATTACK, BENIGN, UNCLEAR, TrainingSet, weights
 from models.training.labels import CaptureLabel, halves
+from models.training.window_rows import WindowRows
 from tests.bench.detecting.corpora import FINAL_AFTER_S, Corpus, Records
 from tests.bench.detecting.judging import SLACK_S, in_span
 
@@ -63,7 +64,7 @@ class Forest:
 
         data = drawn(captures, seen, seed)
         self._trees = RandomForestClassifier(_TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
-        self._trees.fit(data.rows[:, 0], data.truth == ATTACK, sample_weight=weights(data))
+        self._trees.fit(data.rows.table, data.truth == ATTACK, sample_weight=weights(data))
 
     def scores(self, capture: CaptureFlows) -> list[tuple[float, float]]:
         """Highest decision and highest that names the attack, for each number of BEST."""
@@ -85,7 +86,8 @@ def drawn(captures: list[CaptureFlows], seen: npt.NDArray[np.bool_], seed: int) 
             parts.append((capture.features[index], capture.truth[index], np.full(len(index), number)))
     features, truth, capture = (np.concatenate(column) for column in zip(*parts, strict=True))
     nothing = np.zeros((len(truth), 0), np.float32)
-    return TrainingSet(features[:, None], nothing, truth, capture, [one.label for one in captures])
+    rows = WindowRows(features, np.arange(len(features), dtype=np.int32)[:, None])
+    return TrainingSet(rows, nothing, truth, capture, [one.label for one in captures])
 
 
 def decide(capture: CaptureFlows, probability: npt.NDArray[np.float64]) -> list[tuple[float, float]]:

@@ -112,7 +112,7 @@ def fit_boosting(fold: Fold) -> Callable[[int], Decided]:
         random_state=fold.options.seed,
     )  # fmt: skip
     data: TrainingSet = fold.corpus.collector.training_set().of(fold.seen)
-    model.fit(summaries(data.rows, data.counters), data.truth == ATTACK, sample_weight=weights(data))
+    model.fit(summaries(data.rows.dense(), data.counters), data.truth == ATTACK, sample_weight=weights(data))
     rule = evidence_rule([], 0.0)
 
     def score(i: int) -> Decided:
