@@ -14,13 +14,13 @@ from models.errors import BundleError, TrainingError
 from models.flow_bundle import FlowBundle, load_flow_bundle
 from models.network import PaperSpec
 from models.training.cli.data import read_data
-from models.training.cli.options import load_tensorflow
+from models.training.cli.options import load_tensorflow, need
 from models.training.epochs import EpochOptions
 from models.training.evaluating import trials
 from models.training.evaluating.account import PROTOCOLS, table_of_tests, write_account
 from models.training.evaluating.scored import Scored, as_is, fit_and_score
 from models.training.flows.cleaning import CleaningReport, clean
-from models.training.flows.read_report import ReadReport, table_lines
+from models.training.flows.read_report import ReadReport
 from models.training.flows.reading import need_both
 from models.training.flows.table import FlowTable
 from models.training.preprocessed import preprocessing_of
@@ -33,8 +33,6 @@ _NETWORK = "cnn-lstm"
 
 def evaluate_flows(args: argparse.Namespace) -> None:
     """Judge and write the report; prints the table of tests.  Raises what `main` tells of."""
-    if args.out.exists() and not args.out.is_dir():
-        raise TrainingError(f"{args.out}: is a file; name a folder for the report")
     bundle, data = _bundle_first(args.paths)
     _check_use(args, bundle, data)
     report = Report(
@@ -52,17 +50,13 @@ def evaluate_flows(args: argparse.Namespace) -> None:
     write_account(report, PROTOCOLS[args.protocol], scored, local_rate=args.local_rate, leaks=leaks)
     reader.tell(report)
     report.write(args.out)
-    print("\n".join(table_lines(*_head_and_rows(table_of_tests(scored)))))
+    print("\n".join(table_of_tests(scored)))
     for leak in leaks:
         print(
             f"{leak.split}, duplicates {leak.duplicates}: {leak.twins:,} of {leak.judged:,} judged flows have"
             f" a twin in training, {leak.near:,} a near twin"
         )
     print(f"wrote {args.out / 'index.html'}")
-
-
-def _head_and_rows(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    return rows[0], rows[1:]
 
 
 def _bundle_first(paths: Sequence[Path]) -> tuple[FlowBundle | None, list[Path]]:
@@ -101,7 +95,8 @@ def _check_use(args: argparse.Namespace, bundle: FlowBundle | None, data: list[P
         raise TrainingError(f"--train and --test belong to --protocol cross-set, not to {args.protocol}")
     if not across and not data:
         raise TrainingError("no data: name files, folders or zips of labelled flows")
-    chosen(args.systems.split(","))
+    for entry in [] if args.protocol == "as-is" else chosen(args.systems.split(",")):
+        need(entry.package)
 
 
 class _Reader:

@@ -39,6 +39,7 @@ class Scored:
     fitted_on: int  #: rows; 0 where the model was given
     leaked: int | None  #: rows here with a twin among those; None where the training rows are not known
     history: History  #: learning curve, empty for what has none
+    unit: str = "flows"  #: what the n rows are, in the plural
 
     @property
     def truth(self) -> npt.NDArray[np.bool_]:
@@ -119,8 +120,9 @@ def pooled(parts: Sequence[Scored]) -> Scored:
         np.concatenate([part.scores + (first.threshold - part.threshold) for part in parts]),
         first.threshold,
         round(sum(part.fitted_on for part in parts) / len(parts)),
-        sum(part.leaked or 0 for part in parts),
+        None if first.leaked is None else sum(part.leaked or 0 for part in parts),
         first.history,
+        first.unit,
     )
 
 
