@@ -16,7 +16,7 @@ from models.scaling import Scaling
 from models.training.dataset import BENIGN, CaptureWindows, Collector, weights
 from models.training.exaggeration import exaggerate
 from models.training.labels import CaptureLabel
-from models.training.network_fit import Options, fit_network
+from models.training.network_fit import Options, Resumable, fit_network
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 from models.windows import WindowBatch, Windows
 
@@ -74,12 +74,14 @@ def fit_model(
     captures: Captures,
     spec: NetworkSpec,
     options: Options,
-    log: Callable[[str], None] = lambda text: None,
+    log: Callable[[int, dict[str, float]], None] = lambda epoch, losses: None,
     *,
     beside_counters: bool = True,
+    checkpoint: Resumable | None = None,
 ) -> Model:
     """Fit scaling, network and counters on the chosen captures (a mask over collector.labels).
 
+    log, checkpoint: see `fit_network`.
     beside_counters: the network learns what to add to the counters' evidence (it is the offset of
         its loss), as the daemon adds them; False: the network learns to stand alone, what the
         counters would have said included, unless it sees none of them.
@@ -108,7 +110,7 @@ def fit_model(
         arrays = data.arrays(scaling)
         if spec.counters_in:
             arrays = arrays.joined(exaggerate(data, weight, counters, options.seed).arrays(scaling, arrays))
-    result = fit_network(spec, arrays, None, options, log)
+    result = fit_network(spec, arrays, None, options, log, checkpoint)
     return Model(spec, scaling, result.weights, counters, result.history)
 
 
@@ -177,3 +179,30 @@ def assign_folds(labels: Sequence[CaptureLabel], folds: int, seed: int) -> npt.N
         filled[chosen] = would[chosen]
         of_origin[origin] = chosen
     return np.array([of_origin[label.origin] for label in labels], np.int64)
+
+
+def threshold_folds(labels: Sequence[CaptureLabel], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """A fold for each capture, for the threshold: scored by a model without that fold; -1 for in all.
+
+    By origin where there are enough of them.  Where not, as on a network of one's own, benign
+    captures are dealt one by one in their order, and attacks are in every fold's training: what is
+    left out is time, and the threshold holds for such networks as were recorded.
+    Raises TrainingError when there is no attack, or not two benign captures.
+    """
+    attack = np.array([label.attack for label in labels])
+    found = assign_folds(labels, folds, seed)
+    used = np.unique(found[~attack])
+    if len(used) > 1 and all((attack & (found != fold)).any() for fold in used):
+        return found
+    if not attack.any():
+        raise TrainingError("no attack among the captures: `calibrate` sets a threshold from benign ones")
+    benign = np.flatnonzero(~attack)
+    if len(benign) < 2:
+        raise TrainingError(
+            "one benign capture at most: the threshold needs benign captures that the network has not seen;"
+            " label more, or cut a long one with --cut 3600"
+        )
+    found[:] = -1
+    count = min(folds, len(benign))
+    found[benign] = np.arange(len(benign)) * count // len(benign)
+    return found

@@ -61,6 +61,7 @@ class CaptureLabel:
     end_s: float | None
     in_scope: bool  #: the attack shows in the behaviour of flows
     others: tuple[CaptureLabel, ...] = ()  #: of the same capture, other attacks
+    piece: tuple[int, int] | None = None  #: only records due from the one time to before the other, in ns
 
     @property
     def located(self) -> bool:

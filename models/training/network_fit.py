@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,14 @@ class Options:
     averaging: float = 0.99  #: weights are an exponential mean over steps with this factor; 0: none
 
 
+class Resumable(Protocol):
+    """Where a fit leaves what it has after each epoch, see `models.training.checkpoints`."""
+
+    def load(self) -> dict[str, npt.NDArray[Any]] | None: ...
+
+    def save(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FitResult:
     """The network's weights and how they came about."""
@@ -68,7 +76,8 @@ def fit_network(
     train: Arrays,
     validation: Arrays | None,
     options: Options,
-    log: Callable[[str], None] = lambda text: None,
+    log: Callable[[int, dict[str, float]], None] = lambda epoch, losses: None,
+    checkpoint: Resumable | None = None,
 ) -> FitResult:
     """Fit from fresh weights; with `validation` the best epoch's weights are those returned.
 
@@ -77,6 +86,10 @@ def fit_network(
     whole rows are zeroed at random (`spec.row_dropout`) and inputs get noise
     (`spec.noise`).  The weights returned are means over the last steps, which steadies them from
     seed to seed.
+
+    log: called after each epoch with its number, from 1, and its entry of the history.
+    checkpoint: takes all there is after each epoch; what it holds of the same data and options is
+        gone on with, to the same weights.
 
     Seeds are fixed and operations deterministic: the same data and options give the same
     weights, bit by bit, on one machine type.  Raises TrainingError for data that fits no network.
@@ -94,7 +107,13 @@ def fit_network(
     shuffler = np.random.default_rng(options.seed)
     history: list[dict[str, float]] = []
     best, best_loss, since_best = weights_to_arrays(machine.averaged), np.inf, 0
-    for epoch in range(options.epochs):
+    if checkpoint is not None and (saved := checkpoint.load()) is not None:
+        best, best_loss, since_best, history = machine.restore(saved)
+        for _ in history:
+            shuffler.permutation(len(train))
+    for epoch in range(len(history), options.epochs):
+        if since_best >= options.patience:
+            break
         losses = [float(machine.step(*b)) for b in _batches(train, options, shuffler)]
         history.append({"loss": float(np.mean(losses))})
         if validation is None:
@@ -106,11 +125,11 @@ def fit_network(
             since_best += 1
             if loss < best_loss:
                 best, best_loss, since_best = weights_to_arrays(machine.averaged), loss, 0
-        log(f"epoch {epoch + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in history[-1].items()))
+        log(epoch + 1, history[-1])
         if not np.isfinite(history[-1]["loss"]):
             raise TrainingError(f"the loss is no number in epoch {epoch + 1}: lower the learning rate")
-        if since_best >= options.patience:
-            break
+        if checkpoint is not None:
+            checkpoint.save(machine.state(best, best_loss, since_best, history))
     return FitResult(best, history)
 
 
@@ -156,6 +175,29 @@ class _Machine:
             return _weighed_loss(self.averaged, options, batch, training=False)
 
         self.step, self.weighed_loss = step, weighed_loss
+        self._variables = [*network.variables, *self.averaged.variables, *optimizer.variables]
+
+    def state(
+        self, best: Weights, best_loss: float, since_best: int, history: list[dict[str, float]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """All that the next epoch depends on, as arrays."""
+        arrays = {f"variable.{i}": np.asarray(one) for i, one in enumerate(self._variables)}
+        arrays |= {f"best.{name}": weight for name, weight in best.items()}
+        arrays |= {f"history.{name}": np.array([one[name] for one in history]) for name in history[0]}
+        return arrays | {"best_loss": np.array(best_loss), "since_best": np.array(since_best)}
+
+    def restore(
+        self, arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> tuple[Weights, float, int, list[dict[str, float]]]:
+        """The inverse of `state`; what is not kept in the variables is returned."""
+        for i, variable in enumerate(self._variables):
+            variable.assign(arrays[f"variable.{i}"])
+        best = {k.removeprefix("best."): v for k, v in arrays.items() if k.startswith("best.")}
+        columns = {k.removeprefix("history."): v for k, v in arrays.items() if k.startswith("history.")}
+        history = [
+            dict(zip(columns, map(float, row), strict=True)) for row in zip(*columns.values(), strict=True)
+        ]
+        return best, float(arrays["best_loss"]), int(arrays["since_best"]), history
 
 
 def _weighed_loss(model: Any, options: Options, batch: tuple[Any, ...], training: bool) -> Any:

@@ -35,13 +35,11 @@ class WindowRows:
         flat = np.ascontiguousarray(rows, np.float32).reshape(-1, rows.shape[-1])
         _, first, place = np.unique(_hashes(flat), return_index=True, return_inverse=True)
         table = flat[first]
-        if not all(
-            np.array_equal(
-                table[place[at : at + _PART]].view(np.uint32), flat[at : at + _PART].view(np.uint32)
-            )
-            for at in range(0, len(flat), _PART)
-        ):  # two rows of one hash: keep them all
-            table, place = flat.copy(), np.arange(len(flat))
+        for at in range(0, len(flat), _PART):
+            part = slice(at, at + _PART)
+            if not np.array_equal(table[place[part]].view(np.uint32), flat[part].view(np.uint32)):
+                table, place = flat.copy(), np.arange(len(flat))  # two rows of one hash: all are kept
+                break
         return cls(table, place.reshape(rows.shape[:2]).astype(np.int32))
 
     @classmethod

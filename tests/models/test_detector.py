@@ -102,6 +102,21 @@ def test_tensorflow_gives_the_results_of_litert(bundle: Bundle) -> None:
         assert np.abs(one - other).max() < 1e-5
 
 
+def test_the_path_of_a_gpu_gives_the_results_of_litert(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU, where TensorFlow places it when there is no GPU: large batches, a loop for cuDNN."""
+    monkeypatch.setattr(runtimes, "_tensorflow_sees_gpu", lambda: True)
+    gpu = Detector(bundle, "tensorflow", "gpu")
+    assert gpu.description == "TensorFlow on GPU"
+    assert gpu._runtime.batch_size == 512
+    rows, counters = raw_windows(600)
+    for one, other in zip(
+        Detector(bundle, "litert").score(rows, counters), gpu.score(rows, counters), strict=True
+    ):
+        assert np.abs(one - other).max() < 1e-5
+
+
 def test_keras_alone_gives_the_results_of_litert(bundle: Bundle) -> None:
     rows, counters = raw_windows(20)
     scaling = bundle.scaling

@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():  # of a file made by hand, each mistake
             print(f"ids-train: {line}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("ids-train: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(": ".join(["ids-train: interrupted", *map(str, error.args)]), file=sys.stderr)
         return 130
     return 0
 

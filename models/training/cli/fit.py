@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from models.training.cli.options import DEFAULT_EPOCHS, Subcommands, at_least, share
+from models.training.cli.options import DEFAULT_EPOCHS, DEFAULT_WINDOWS, Subcommands, at_least, seconds, share
 
 #: Labels as a user writes them, shown by --help.
 EXAMPLE = """\
@@ -63,6 +63,18 @@ def add(commands: Subcommands) -> None:
     fit.add_argument("--epochs", type=at_least(1), default=DEFAULT_EPOCHS)
     fit.add_argument("--seed", type=at_least(0), default=1)
     fit.add_argument("--folds", type=at_least(2), default=5)
+    fit.add_argument(
+        "--windows",
+        type=at_least(1),
+        default=DEFAULT_WINDOWS,
+        help=f"windows of a capture and class to learn from at most (default {DEFAULT_WINDOWS})",
+    )
+    fit.add_argument(
+        "--cut",
+        type=seconds,
+        metavar="SECONDS",
+        help="cut benign captures into pieces of this length, each a capture for the threshold",
+    )
     fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
     fit.set_defaults(run=_fit)
 

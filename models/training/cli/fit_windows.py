@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.errors import TrainingError
-from models.training.cli.options import load_tensorflow, need, progress
+from models.training.cli.options import DEFAULT_WINDOWS, FitProgress, load_tensorflow, need, progress
 from models.training.record_folder import RecordReader
+
+if TYPE_CHECKING:
+    from models.training.checkpoints import Checkpoints
+    from models.training.dataset import Collector
+    from models.training.fitting import Model
 
 
 def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
-    from models.bundle import save_bundle
     from models.bundle_store import place_for
-    from models.calibration import counted_interval, threshold_for
-    from models.evidence import FAMILIES
-    from models.training.dataset import CaptureWindows, collect
+    from models.training.checkpoints import Checkpoints
+    from models.training.dataset import collect
     from models.training.label_file import labels_hash, read_labels
 
     # What would fail after an hour is tried now, and TensorFlow is not loaded to say that a path is wrong.
     need("tensorflow")
-    place_for(args.out)
+    place = place_for(args.out)
     labels = read_labels(args.labels)
     reader = RecordReader(args.records, args.meter)
-
-    load_tensorflow()
-
-    from models.training.convert import convert
-    from models.training.fitting import (
-        Predictor,
-        assign_folds,
-        decisions,
-        fit_model,
-        network_spec,
-    )
-    from models.training.network_fit import Options
-
-    captures: list[CaptureWindows] = []
-    collector = collect(progress(labels, "windows"), reader.read, captures.append, args.seed)
+    if args.cut:
+        labels = list(reader.cut(labels, args.cut))
+    collector = collect(progress(labels, "windows"), reader.read, seed=args.seed, limit=args.windows)
     if len(reader.missing) == len(labels):
         raise TrainingError(
             f"{args.records}: holds the records of none of the {len(labels)} labelled captures;"
@@ -50,28 +43,101 @@ def fit_windows(args: argparse.Namespace) -> None:
         f"{collector.windows} windows of {len(collector.labels)} captures;"
         f" {len(reader.missing)} without records"
     )
+    training = {
+        "labels_sha256": labels_hash(args.labels),
+        "records_sha256": reader.digest(),
+        "captures": len(collector.labels),
+        "windows": collector.windows,
+        "seed": args.seed,
+        "epochs": args.epochs,
+        "folds": args.folds,
+    }
+    if args.cut:
+        training["cut_s"] = args.cut
+    if args.windows != DEFAULT_WINDOWS:
+        training["windows_a_capture"] = args.windows
+    partial = place.with_name(place.name + ".partial")
+    checkpoints = Checkpoints(partial, training)
+    if checkpoints.resumed:
+        print(f"going on with {partial}")
+    try:
+        _fit_and_save(args, place, collector, reader, checkpoints, training)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{partial} has what is done; the same command goes on there") from None
+    checkpoints.remove()
+    print(f"wrote {args.out}")
+
+
+def _fit_and_save(
+    args: argparse.Namespace,
+    place: Path,
+    collector: Collector,
+    reader: RecordReader,
+    checkpoints: Checkpoints,
+    training: dict[str, Any],
+) -> None:
+    from models.calibration import counted_interval, threshold_for
+    from models.training.fitting import fit_model, network_spec, threshold_folds
+    from models.training.network_fit import Options
+
     spec, options = network_spec(), Options(seed=args.seed, epochs=args.epochs)
-    folds = assign_folds(collector.labels, args.folds, args.seed)
-    attack = np.array([label.attack for label in collector.labels])
-    highest = np.full(len(captures), -np.inf)
-    for fold in range(args.folds):
-        print(f"fold {fold + 1} of {args.folds}")
-        model = fit_model(collector, folds != fold, spec, options, print)
-        predict = Predictor(model)
-        for i in np.flatnonzero((folds == fold) & ~attack):
-            logits, families = predict(captures[i].windows)
-            highest[i] = decisions(captures[i], model.calibration(0.0), logits, families).max()
-    threshold = threshold_for(highest[~attack], args.share)
-    benign = int((~attack).sum())
-    low, high = counted_interval(int((highest[~attack] > threshold).sum()))
+    folds = threshold_folds(collector.labels, args.folds, args.seed)
+    if (folds < 0).any():
+        print("too few origins to leave one out: the threshold comes from benign captures, left out in turn")
+    load_tensorflow()
+    benign = np.array([not label.attack for label in collector.labels])
+    highest = np.full(len(benign), -np.inf)
+    names = [f"fold {fold + 1} of {folds.max() + 1}" for fold in range(folds.max() + 1)]
+    with FitProgress([*names, "all captures"], args.epochs) as shown:
+        for fold, name in enumerate(names):
+            chosen, key = np.flatnonzero((folds == fold) & benign), f"fold-{fold}"
+            if (scores := checkpoints.result(key)) is None:
+                model = fit_model(
+                    collector, folds != fold, spec, options, shown.of(name), checkpoint=checkpoints.of(key)
+                )
+                scores = _highest(model, collector, reader, chosen)
+                checkpoints.keep(key, scores)
+            highest[chosen] = scores
+            shown.done(name)
+        threshold = threshold_for(highest[benign], args.share)
+        everything = np.ones(len(benign), bool)
+        model = fit_model(
+            collector, everything, spec, options, shown.of("all captures"), checkpoint=checkpoints.of("all")
+        )
+        shown.done("all captures")
+    count = int(benign.sum())
+    low, high = counted_interval(int((highest[benign] > threshold).sum()))
     print(
-        f"threshold {threshold:.4f}: {args.share:.1%} of {benign} benign captures out of training"
-        f" (95 % interval {low / benign:.1%} to {min(high / benign, 1):.1%})"
+        f"threshold {threshold:.4f}: {args.share:.1%} of {count} benign captures out of training"
+        f" (95 % interval {low / count:.1%} to {min(high / count, 1):.1%})"
     )
-    print("all captures")
-    model = fit_model(collector, np.ones(len(captures), bool), spec, options, print)
+    _save(args, place, model, threshold, training)
+
+
+def _highest(model: Model, collector: Collector, reader: RecordReader, chosen: np.ndarray) -> list[float]:
+    """The highest decision on each of the chosen captures; windows are made again, to hold few at a time."""
+    from models.training.dataset import capture_windows
+    from models.training.fitting import Predictor, decisions
+
+    predict, found = Predictor(model), []
+    for i in chosen:
+        label = collector.labels[i]
+        capture = capture_windows(label, reader.again(label))
+        assert capture is not None  # it is in the collector because it had windows
+        logits, families = predict(capture.windows)
+        found.append(float(decisions(capture, model.calibration(0.0), logits, families).max()))
+    return found
+
+
+def _save(
+    args: argparse.Namespace, place: Path, model: Model, threshold: float, training: dict[str, Any]
+) -> None:
+    from models.bundle import save_bundle
+    from models.evidence import FAMILIES
+    from models.training.convert import convert
+
     save_bundle(
-        args.out,
+        place,
         name=args.name or args.out.name,
         meter=args.meter,
         spec=model.spec,
@@ -80,19 +146,10 @@ def fit_windows(args: argparse.Namespace) -> None:
         families=FAMILIES,
         weights=model.weights,
         tflite=convert(model.spec, model.weights),
-        training={
-            "labels_sha256": labels_hash(args.labels),
-            "records_sha256": reader.digest(),
-            "captures": len(captures),
-            "windows": collector.windows,
-            "seed": args.seed,
-            "epochs": args.epochs,
-            "folds": args.folds,
-        },
+        training=training,
         metrics={
             "benign_share_allowed": args.share,
             "loss": [round(entry["loss"], 6) for entry in model.history],
         },
         created=args.created or dt.date.today().isoformat(),
     )
-    print(f"wrote {args.out}")

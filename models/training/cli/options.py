@@ -6,11 +6,16 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.quiet import no_remarks
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 DEFAULT_EPOCHS = 10
+DEFAULT_WINDOWS = 60  #: of a capture and class, see models.training.dataset.A_CAPTURE
 
 Subcommands = Any  # argparse keeps the type of add_subparsers' result to itself
 _Item = TypeVar("_Item")
@@ -38,6 +43,17 @@ def share(text: str) -> float:
     return value
 
 
+def seconds(text: str) -> float:
+    """The type of an option that takes a length of time above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return value
+
+
 def need(package: str) -> None:
     """ModuleNotFoundError, which `main` turns into the pip line, without loading what takes seconds."""
     if importlib.util.find_spec(package) is None:
@@ -58,3 +74,53 @@ def progress(items: Sequence[_Item], what: str) -> Iterable[_Item]:
     from rich.progress import track
 
     return track(items, description=what, console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+
+class FitProgress:
+    """Bars of a command's fits and their epochs where somebody watches; else a line when a fit is done."""
+
+    def __init__(self, fits: Sequence[str], epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._watched = console.is_terminal
+        self._bars: Progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self._watched,
+        )
+        self._epochs = epochs
+        self._all = self._bars.add_task("fits", total=len(fits), loss="")
+        self._of = {name: self._bars.add_task(name, total=epochs, loss="", start=False) for name in fits}
+        self._last: dict[str, str] = {}
+
+    def __enter__(self) -> FitProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def of(self, fit: str) -> Callable[[int, dict[str, float]], None]:
+        """What `fit_network` logs to."""
+        self._bars.start_task(self._of[fit])
+
+        def log(epoch: int, losses: dict[str, float]) -> None:
+            self._last[fit] = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            self._bars.update(self._of[fit], completed=epoch, loss=self._last[fit])
+
+        return log
+
+    def done(self, fit: str) -> None:
+        """A fit is over, now or before."""
+        self._bars.update(self._of[fit], completed=self._epochs)
+        self._bars.advance(self._all)
+        if not self._watched:
+            print(": ".join(filter(None, (fit, self._last.get(fit, "done before")))), flush=True)

@@ -6,6 +6,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import IO, Any, Literal
@@ -60,6 +61,7 @@ class FileRows:
     left: Left = field(default_factory=Left)
     clock: Clock = field(default_factory=Clock)
     form: Form = field(init=False)
+    places: list[int] = field(init=False)  #: the columns of the features that are kept
     encoding: str = "utf-8"
     settled: str = "none"
     missing: int = 0
@@ -67,13 +69,25 @@ class FileRows:
     without_label: int = 0
     blocks: list[dict[str, np.ndarray]] = field(default_factory=list)
 
-    def read(self, source: Source) -> Iterator[int]:
-        """Takes in a file; yields the bytes of each step."""
-        try:
-            with source.open() as stream:
-                yield from self._parquet(stream, source.size) if source.is_parquet else self._csv(stream)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise TrainingError(f"{self.name}: cannot be read to its end: {error}; fetch it again") from None
+    def look(self, source: Source) -> None:
+        """Understands the columns of a file; TrainingError when it is of no use."""
+        with self._opened(source) as stream:
+            if source.is_parquet:
+                self.form = form_of(self.name, _parquet_file(stream).schema_arrow.names)
+            else:
+                self.form = CsvFile(self.name, stream).form
+        if "label" not in self.form.roles and self.unlabelled == "refuse":
+            raise TrainingError(
+                f"{self.name}: no label column (Label or Attack Type);"
+                " add one, or say `--unlabelled benign` where all of it is known to be benign"
+            )
+
+    def read(self, source: Source, features: Sequence[str]) -> Iterator[int]:
+        """Takes in these features of a file that was looked at; yields the bytes of each step."""
+        place_of = dict(zip(self.form.features, self.form.places))
+        self.places = [place_of[name] for name in features]
+        with self._opened(source) as stream:
+            yield from self._parquet(stream, source.size) if source.is_parquet else self._csv(stream)
         if not self.rows:
             first = f": {self.left.first}" if self.left.first else ""
             raise TrainingError(f"{self.name}: no flow in it that can be read{first}; check the file")
@@ -88,55 +102,46 @@ class FileRows:
     def rows(self) -> int:
         return sum(len(block["label"]) for block in self.blocks)
 
-    def _csv(self, stream: IO[bytes]) -> Iterator[int]:
-        file = CsvFile(self.name, stream)
-        self._begin(file.form)
-        self.left, self.encoding = file.left, file.encoding
-        for table, used in file.tables():
-            self._take(
-                {int(name): table[name].combine_chunks() for name in table.column_names}, table.num_rows
-            )
-            yield used
-
-    def _parquet(self, stream: IO[bytes], size: int) -> Iterator[int]:
+    @contextmanager
+    def _opened(self, source: Source) -> Iterator[IO[bytes]]:
         try:
-            whole = (
-                stream
-                if stream.seekable() and not isinstance(stream, zipfile.ZipExtFile)
-                else BytesIO(stream.read())
-            )
-            file = pa.parquet.ParquetFile(whole)
-            names = file.schema_arrow.names
-            self._begin(form_of(self.name, names))
-            wanted = {names[place] for place in [*self.form.numbers, *self.form.texts]}
-            first = {name: names.index(name) for name in wanted}
-            rows = max(file.metadata.num_rows, 1)
-            for batch in file.iter_batches(_BATCH, columns=sorted(wanted)):
-                columns: dict[int, Any] = {}
-                for name, column in zip(batch.schema.names, batch.columns):
-                    columns.setdefault(first[name], column)
-                self._take(columns, batch.num_rows)
-                yield size * batch.num_rows // rows
+            with source.open() as stream:
+                yield stream
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise TrainingError(f"{self.name}: cannot be read to its end: {error}; fetch it again") from None
         except pa.ArrowException as error:
             raise TrainingError(
                 f"{self.name}: not a whole Parquet file: {str(error).splitlines()[0][:120]}; fetch it again"
             ) from None
 
-    def _begin(self, form: Form) -> None:
-        self.form = form
-        if "label" not in form.roles and self.unlabelled == "refuse":
-            raise TrainingError(
-                f"{self.name}: no label column (Label or Attack Type);"
-                " add one, or say `--unlabelled benign` where all of it is known to be benign"
-            )
+    def _csv(self, stream: IO[bytes]) -> Iterator[int]:
+        file = CsvFile(self.name, stream)
+        self.left, self.encoding = file.left, file.encoding
+        for table, used in file.tables():
+            columns = {int(name): table[name].combine_chunks() for name in table.column_names}
+            self._take(columns, table.num_rows)
+            yield used
+
+    def _parquet(self, stream: IO[bytes], size: int) -> Iterator[int]:
+        file = _parquet_file(stream)
+        names = file.schema_arrow.names
+        wanted = {names[place] for place in [*self.form.numbers, *self.form.texts]}
+        first = {name: names.index(name) for name in wanted}
+        rows = max(file.metadata.num_rows, 1)
+        for batch in file.iter_batches(_BATCH, columns=sorted(wanted)):
+            columns: dict[int, Any] = {}
+            for name, column in zip(batch.schema.names, batch.columns):
+                columns.setdefault(first[name], column)
+            self._take(columns, batch.num_rows)
+            yield size * batch.num_rows // rows
 
     def _take(self, columns: dict[int, Any], rows: int) -> None:
         """One block of rows: columns by their places."""
         roles = self.form.roles
         numbers = {place: self._floats(columns[place], what) for place, what in self.form.numbers.items()}
-        values = np.empty((rows, len(self.form.places)), np.float32)
+        values = np.empty((rows, len(self.places)), np.float32)
         with np.errstate(over="ignore"):
-            for i, place in enumerate(self.form.places):
+            for i, place in enumerate(self.places):
                 values[:, i] = numbers[place]
 
         def whole(role: str, kind: type[np.signedinteger[Any]]) -> npt.NDArray[Any]:
@@ -154,7 +159,7 @@ class FileRows:
             "source": self._addresses(columns, "source", rows),
             "destination": self._addresses(columns, "destination", rows),
         }
-        block["twin"] = twins([numbers[place] for place in self.form.places], block["protocol"])
+        block["twin"] = twins([numbers[place] for place in self.places], block["protocol"])
         label, kept = self._labels(columns, rows, whole("attempted", np.int16) >= 0)
         block["label"] = label
         if not kept.all():
@@ -275,3 +280,9 @@ class FileRows:
             times_unread=self.clock.unread,
             addresses="source" in self.form.roles,
         )
+
+
+def _parquet_file(stream: IO[bytes]) -> Any:
+    """A Parquet file, which needs its end first; a member of a zip is held in memory for it."""
+    packed = isinstance(stream, zipfile.ZipExtFile)
+    return pa.parquet.ParquetFile(BytesIO(stream.read()) if packed else stream)

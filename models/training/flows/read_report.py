@@ -21,7 +21,7 @@ class FileReport:
     headers: int  #: header lines below the first
     unreadable: int  #: rows of another width, without a label or with something else than a number
     first_unreadable: str  #: "line 12: ..."; "" where none
-    missing: int  #: rows taken that hold NaN or an infinity
+    missing: int  #: rows taken that hold NaN or an infinity in a feature that all files have
     unknown: tuple[str, ...]  #: columns that mean nothing here
     double: tuple[str, ...]  #: columns met twice: the first counts
     absent: tuple[str, ...]  #: features of `capture.columns` that the file lacks

@@ -51,16 +51,19 @@ def read_flows(
     sources = find(paths)
     everything = sum(source.size for source in sources)
     labels, addresses = Codes(BENIGN), Codes()
-    parts: list[FileRows] = []
+    parts = [FileRows(source.name, labels, addresses, attempted, unlabelled) for source in sources]
+    for part, source in zip(parts, sources):
+        part.look(source)  # a file of no use is named before the others are read
+    features, lost = _shared(parts)
     done = 0
-    for source in sources:
-        part = FileRows(source.name, labels, addresses, attempted, unlabelled)
-        for used in part.read(source):
+    for part, source in zip(parts, sources):
+        for used in part.read(source, features):
             done += used
             if progress:
                 progress(min(done, everything), everything)
-        parts.append(part)
-    return _joined(parts, labels, attempted)
+    files = tuple(part.report(labels.names()) for part in parts)
+    not_shared = tuple(NAME_OF[name] for name in lost)
+    return _joined(parts, features, labels), ReadReport(files, len(features), not_shared, attempted)
 
 
 def need_both(table: FlowTable) -> None:
@@ -74,33 +77,32 @@ def need_both(table: FlowTable) -> None:
     )
 
 
-def _joined(parts: Sequence[FileRows], labels: Codes, attempted: Attempted) -> tuple[FlowTable, ReadReport]:
+def _shared(parts: Sequence[FileRows]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The features that all files have, and those that some lack."""
+    have = [set(part.form.features) for part in parts]
+    shared, some = set.intersection(*have), set.union(*have)
+    return (
+        tuple(name for name in FEATURES if name in shared),
+        tuple(name for name in FEATURES if name in some - shared),
+    )
+
+
+def _joined(parts: Sequence[FileRows], features: tuple[str, ...], labels: Codes) -> FlowTable:
     """One table of all files, freeing each block as it is copied."""
-    shared = set.intersection(*(set(part.form.features) for part in parts))
-    features = tuple(name for name in FEATURES if name in shared)
-    lost = set.union(*(set(part.form.features) for part in parts)) - shared
-    files = tuple(part.report(labels.names()) for part in parts)
-    total = sum(file.rows for file in files)
+    total = sum(part.rows for part in parts)
     columns = {name: np.empty(total, kind) for name, kind in _KINDS.items()}
     values = np.empty((total, len(features)), np.float32)
     at = 0
     for number, part in enumerate(parts):
-        chosen: list[int] | slice = [part.form.features.index(name) for name in features]
-        if part.form.features == features:
-            chosen = slice(None)  # no copy
         for block in part.drained():
             end = at + len(block["label"])
-            values[at:end] = block["values"][:, chosen]
+            values[at:end] = block["values"]
             for name, column in columns.items():
                 column[at:end] = number if name == "file" else block[name]
             at = end
     names, columns["label"] = _present(labels, columns["label"])
-    table = FlowTable(
-        features=features, values=values, labels=names, files=tuple(file.name for file in files), **columns
-    )
-    return table, ReadReport(
-        files, len(features), tuple(NAME_OF[name] for name in FEATURES if name in lost), attempted
-    )
+    files = tuple(part.name for part in parts)
+    return FlowTable(features=features, values=values, labels=names, files=files, **columns)
 
 
 def _present(labels: Codes, label: npt.NDArray[np.int16]) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:

@@ -36,7 +36,7 @@ class FlowTable:
     destination: npt.NDArray[np.int32]  #: (n,) code of the responder's address, same codes
     files: tuple[str, ...]  #: what was read
     file: npt.NDArray[np.int16]  #: (n,) index into `files`
-    twin: npt.NDArray[np.uint64]  #: (n,) hash over all features and the protocol as the file has them
+    twin: npt.NDArray[np.uint64]  #: (n,) hash over these features and the protocol as the file has them
     port: npt.NDArray[np.int32]  #: (n,) responder's port, -1 unknown: tells twins apart, never a feature
 
     def __len__(self) -> int:

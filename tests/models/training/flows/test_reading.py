@@ -241,6 +241,20 @@ def test_several_files_keep_the_features_all_of_them_have(tmp_path: Path) -> Non
     assert "left out, as not every file has them: Fwd RST Flags," in report.lines()[-1]
 
 
+def test_twins_of_two_forms_are_twins_by_what_both_have(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", CORRECTED, rows(CORRECTED, ["BENIGN", "DDoS"]))
+    write(tmp_path / "b.csv", IDS2018, rows(IDS2018, ["DDoS"], first=1))
+    table, _ = read_flows([tmp_path])
+    assert table.twin[1] == table.twin[2] != table.twin[0]
+
+
+def test_a_file_of_no_use_is_named_before_any_other_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["BENIGN"]))
+    write(tmp_path / "z.csv", ["sepal"], ["1"])
+    with pytest.raises(TrainingError, match="z.csv: no file of flows"):
+        read_flows([tmp_path], progress=lambda done, everything: pytest.fail("read"))
+
+
 def test_an_address_has_one_code_in_all_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / f"{name}.csv", LABELLED, rows(LABELLED, ["BENIGN"]))
