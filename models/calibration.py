@@ -76,9 +76,7 @@ class Calibrated:
             f" so {self.low:.3g} to {self.high:.3g} {per} (95 % interval; budget {budget})"
         )
         if self.high > _SURE * budget.amount:
-            text += (
-                f"\nwarning: so little traffic does not rule out {self.high:.3g} {per}: give more"
-            )
+            text += f"\nwarning: so little traffic does not rule out {self.high:.3g} {per}: give more"
         return text
 
 

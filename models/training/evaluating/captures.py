@@ -69,7 +69,7 @@ def by_unseen_origins(
     histories = {}
     for number in np.unique(fold).tolist():
         log(f"fold {number + 1} of {folds}")
-        model = fit_model(collector, fold != number, spec, options, log)
+        model = fit_model(collector, fold != number, spec, options)
         histories[number] = model.history
         predict = Predictor(model)
         for i in np.flatnonzero(fold == number):
