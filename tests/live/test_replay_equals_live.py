@@ -186,6 +186,32 @@ def test_alerts_of_a_recorded_run_are_those_of_its_replay(
     assert ["quiet"] in closed
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_came_before_the_end_is_metered_and_what_comes_later_not_let_in(
+    namespaces: Namespaces, tmp_path: Path, workers: int
+) -> None:
+    frames = demo_frames()
+    capture = pcap_of(tmp_path / "sent.pcap", frames)
+    stats, config = tmp_path / "stats.jsonl", tmp_path / "config.yaml"
+    config.write_text(
+        f"outputs: {{eve: {{path: {tmp_path}/eve.jsonl}}, stats: {{path: {stats}}}}}\n"
+        f"capture: {{workers: {workers}}}\n"
+    )
+    command = [sys.executable, "-m", "ids_daemon", "run", "-i", "v0", "--config", str(config)]
+    sender = [sys.executable, "-m", "tests.live.sender", "v0", str(capture), "--count", str(10**9)]
+    with namespaces.spawned(namespaces.here, *command) as run:
+        until_watching(run)
+        with namespaces.spawned(namespaces.there, *sender):
+            time.sleep(1.0)
+            run.terminate()
+            said = run.communicate(timeout=60)[1]
+    counters = json.loads(stats.read_text().splitlines()[-1])
+    seen = counters["meter"]["packets_seen"]
+    assert counters["capture"]["unread"] == 0, said
+    assert seen > 0
+    assert counters["capture"]["kernel_packets"] == seen + counters["capture"]["kernel_drops"]
+
+
 def until_watching(run: subprocess.Popen[str]) -> str:
     """What the daemon says until it captures."""
     assert run.stderr is not None
