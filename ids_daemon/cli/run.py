@@ -101,7 +101,8 @@ def run(options: argparse.Namespace) -> int:
             source = fan_out.ticks(passed)
         names = dict(enumerate(live.interfaces))
         eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, names.get)
-        pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, sinks.put, stats=passed)
+        incidents = build_incidents(config)
+        pipeline = Pipeline(meter, scoring.scorer, incidents, eve, sinks.put, stats=passed, waits=True)
         stats = StatsFile(config.outputs.stats, tell)
         opened.callback(stats.close)
 
