@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
@@ -12,6 +13,10 @@ from capture.live.link import IFF_RUNNING, IFF_UP, DeviceCounts, device_counts, 
 from capture.live.packet_socket import PacketSocket, RingCounts, RingOptions
 
 Tell = Callable[[str], None]
+
+#: How long after it was last seen down an interface may take to find its carrier: the kernel looks for it
+#: once a second.
+_SETTLING_S = 3.0
 
 
 class Link:
@@ -40,7 +45,7 @@ class Link:
         self.sockets: tuple[PacketSocket, ...] = self._opened()
         self.link_type = self.sockets[0].link_type
         self._state = ""
-        self._came_up = False  # at the last look, after it was down
+        self._carrier_by = 0.0
 
     def start(self) -> None:
         """Let packets in; CaptureError when the kernel refuses the filter."""
@@ -74,9 +79,10 @@ class Link:
             self._changed(f"the interface is called {name} now; its packets are still told of as {self.name}")
             self._known_as = name
         state = "down" if not flags & IFF_UP else "up" if flags & IFF_RUNNING else "without a carrier"
-        # The kernel takes up to a second to see the carrier of an interface that was brought up.
-        settling = state == "without a carrier" and self._state == "down" and not self._came_up
-        self._came_up = settling
+        now = time.monotonic()
+        if state == "down":
+            self._carrier_by = now + _SETTLING_S
+        settling = state == "without a carrier" and self._state == "down" and now < self._carrier_by
         if state != self._state and not settling:
             self._changed(f"is {state}" + (" again" if state == "up" else "; waiting for packets"))
             self._state = state
