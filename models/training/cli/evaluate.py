@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from models.training.cli.options import Subcommands, at_least, share
+from models.training.cli.options import Subcommands, at_least, seconds, share
 
 PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set")
 
@@ -66,11 +66,25 @@ def add(commands: Subcommands) -> None:
         default="refuse",
         help="whether flows without a label may count as benign",
     )
+    evaluate.add_argument(
+        "--records",
+        type=Path,
+        help="judge a bundle for the daemon instead: folder of flow records, as for fit",
+    )
+    evaluate.add_argument("--labels", type=Path, help="with --records: YAML or JSON lines, as for fit")
+    evaluate.add_argument(
+        "--cut", type=seconds, metavar="SECONDS", help="with --records: cut benign captures, as for fit"
+    )
     evaluate.add_argument("--date", default=None, help="date in the report (default: today)")
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from models.training.cli.evaluate_flows import evaluate_flows
+    if args.records is not None or args.labels is not None:
+        from models.training.cli.evaluate_windows import evaluate_windows
 
-    evaluate_flows(args)
+        evaluate_windows(args)
+    else:
+        from models.training.cli.evaluate_flows import evaluate_flows
+
+        evaluate_flows(args)
