@@ -19,7 +19,9 @@ def add(commands: Subcommands) -> None:
         " `--protocol as-is` the BUNDLE scores all of DATA.  The other protocols fit anew, so that"
         " what is judged was never seen, and a random forest beside: `random` the paper's split, `no-leaks`"
         " the last of each attack by time with near twins on one side, `days` each day by the others,"
-        " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes.",
+        " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes."
+        "  With --records and --labels a BUNDLE for the daemon is judged on labelled captures: attacks named"
+        " with the right hosts, benign captures disturbed.",
     )
     evaluate.add_argument(
         "paths",
@@ -80,7 +82,7 @@ def add(commands: Subcommands) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    if args.records is not None or args.labels is not None:
+    if any(option is not None for option in (args.records, args.labels, args.cut)):
         from models.training.cli.evaluate_windows import evaluate_windows
 
         evaluate_windows(args)

@@ -20,7 +20,7 @@ from models.training.report import Report
 def evaluate_windows(args: argparse.Namespace) -> None:
     """Judge and write the report; prints what was counted.  Raises what `main` tells of."""
     need("matplotlib")
-    if args.labels is None or args.records is None:
+    if args.records is None or args.labels is None:
         raise TrainingError("--records and --labels go together: flow records, and who attacked whom in them")
     if len(args.paths) != 1:
         raise TrainingError("--records judges one BUNDLE: name it, and no other data")
