@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capture.jit import line_aligned, structured
+from capture.jit import structured
 from capture.meter import registers as r
+from capture.meter.memory import zeros
 from capture.meter.stats import COUNTERS
 
 #: One decoded packet, the scratch record between decoding and metering.
@@ -271,34 +272,36 @@ def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
     state[r.FREE] = capacity
     state[r.DUE_CLASSES] = len(DUE_SECONDS) if sweep else len(DUE_SECONDS) - 1
     places = np.dtype(np.int32)
-    cold_directions = line_aligned(2 * capacity + 1, COLD_DIRECTION_DTYPE)
+    slot_heads = zeros(slots, places, scattered=True)
+    slot_heads[:] = -1
+    cold_directions = zeros(2 * capacity + 1, COLD_DIRECTION_DTYPE, scattered=True)
     cold_directions[2 * capacity]["rare"] = -1
     return Table(
-        flows=line_aligned(capacity, FLOW_STATE_DTYPE),
-        cold_flows=line_aligned(capacity, COLD_FLOW_DTYPE),
-        rare_flows=line_aligned(capacity, RARE_FLOW_DTYPE),
-        directions=line_aligned(2 * capacity + 1, DIRECTION_STATE_DTYPE),
+        flows=zeros(capacity, FLOW_STATE_DTYPE, scattered=True),
+        cold_flows=zeros(capacity, COLD_FLOW_DTYPE, scattered=True),
+        rare_flows=zeros(capacity, RARE_FLOW_DTYPE),
+        directions=zeros(2 * capacity + 1, DIRECTION_STATE_DTYPE, scattered=True),
         cold_directions=cold_directions,
-        rare_directions=line_aligned(2 * capacity, RARE_DIRECTION_DTYPE),
-        chains=line_aligned(capacity, CHAIN_DTYPE),
-        dues=line_aligned(capacity, DUE_DTYPE),
-        ages=line_aligned(capacity, AGE_DTYPE),
-        slots=np.full(slots, -1, np.int32),
+        rare_directions=zeros(2 * capacity, RARE_DIRECTION_DTYPE),
+        chains=zeros(capacity, CHAIN_DTYPE, scattered=True),
+        dues=zeros(capacity, DUE_DTYPE, scattered=True),
+        ages=zeros(capacity, AGE_DTYPE, scattered=True),
+        slots=slot_heads,
         due_ends=np.full((len(DUE_SECONDS), 2), -1, np.int32),
         due_hint=np.full(len(DUE_SECONDS), -1, np.int32),
         age_ends=np.full((3, 2), -1, np.int32),
         free=np.arange(capacity - 1, -1, -1, dtype=np.int32),
-        free_seconds=line_aligned(capacity, places),
-        free_rare_flows=line_aligned(capacity, places),
-        free_rare_directions=line_aligned(2 * capacity, places),
-        reminders=line_aligned(reminders, REMINDER_DTYPE),
-        tags=line_aligned(reminders, np.dtype(np.uint16)),
-        stamps=line_aligned(reminders, np.dtype(np.int64)),
+        free_seconds=zeros(capacity, places),
+        free_rare_flows=zeros(capacity, places),
+        free_rare_directions=zeros(2 * capacity, places),
+        reminders=zeros(reminders, REMINDER_DTYPE),
+        tags=zeros(reminders, np.dtype(np.uint16)),
+        stamps=zeros(reminders, np.dtype(np.int64)),
         sights=structured(np.zeros(4096, _SIGHT_DTYPE)),
         hash_keys=_hash_keys(seed),
         registers=state,
         counters=np.zeros(len(COUNTERS), np.int64),
-        packets=line_aligned(GROUP, PACKET_DTYPE),
+        packets=zeros(GROUP, PACKET_DTYPE),
     )
 
 
