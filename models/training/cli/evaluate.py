@@ -23,7 +23,8 @@ def add(commands: Subcommands) -> None:
         " the last of each attack by time with near twins on one side, `days` each day by the others,"
         " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes."
         "  With --records and --labels, as of `fit`, a BUNDLE for the daemon is judged on captures:"
-        " attacks named with the right hosts, benign captures disturbed; or by `captures` all captures of an origin by what is fitted on other origins.",
+        " attacks named with the right hosts, benign captures disturbed; or by `captures` all"
+        " captures of an origin by what is fitted on other origins.",
     )
     evaluate.add_argument(
         "paths",
