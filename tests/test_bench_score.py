@@ -39,7 +39,7 @@ def test_jax_is_measured_without_tensorflow_or_the_base(tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="needs jax beside Keras")
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
-        "for name in ('tensorflow', 'ai_edge_litert', 'pydantic', 'numba', 'rich'):\n"
+        "for name in ('tensorflow', 'ai_edge_litert', 'pydantic', 'numba'):\n"
         "    sys.modules[name] = None\n"
     )
     path = os.pathsep.join([str(tmp_path), str(ROOT)])

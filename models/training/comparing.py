@@ -35,7 +35,8 @@ PROTOCOLS: Mapping[Protocol, str] = {
 }
 
 _SPLITS: Mapping[Protocol, Callable[[FlowTable, int], Split]] = {"text": paper_text, "matrix": paper_matrix}
-_KEY = ("data", "protocol", "scale", "shuffle", "system")
+# The sizes as they are told, so that a system that has changed is fitted anew.
+_KEY = ("data", "protocol", "scale", "shuffle", "system", "sizes")
 JOURNAL = "results.jsonl"
 
 
@@ -133,13 +134,14 @@ def compare(
             key = {"data": data, "protocol": protocol, "scale": scale, "shuffle": shuffle}
             prepared: Prepared | None = None
             for entry in entries:
-                line = results.get(**key, system=entry.name)
+                known = {"system": entry.name, "sizes": entry.sizes}
+                line = results.get(**key, **known)
                 if line is None:
                     if prepared is None:
                         split = _SPLITS[protocol](cleaned[protocol], shuffle)
                         prepared = prepare(cleaned[protocol], split, scale)
                     found = run_system(entry, prepared, shuffle, log)
-                    line = {**key, "system": entry.name, **found}
+                    line = {**key, **known, **found}
                     results.add(line)
                     log(f"{protocol} {shuffle} {entry.name}: {summary(Run.of(line).confusion)}")
                 runs.append(Run.of(line))

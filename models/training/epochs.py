@@ -6,6 +6,7 @@ deterministic.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import TrainingError
-from models.training.checkpoint import Arrays, Checkpoint
+from models.training.checkpoints import Arrays, Checkpoint
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -130,28 +131,42 @@ def _one_epoch(
     By batch and not by `model.fit`, which builds a pipeline anew each time and costs more than a small
     network's epoch.
     """
-    run.model.reset_metrics()
-    entry: dict[str, Any] = {}
+    means = _Means()
     size = options.batch_size
     batches = -(-len(order) // size)
     for number in range(batches):
         index = order[number * size : (number + 1) * size]
         weighed = None if weight is None else weight[index]
-        entry = run.model.train_on_batch(x[index], y[index], sample_weight=weighed, return_dict=True)
+        means.add(run.model.train_on_batch(x[index], y[index], weighed, return_dict=True), len(index))
         run.average(options.averaging, run.epoch * batches + number)
         if on_batch is not None:
             on_batch(run.epoch, number + 1, batches)
-    return {name: float(value) for name, value in entry.items()}
+    return means.values()
 
 
 def _measured(model: Any, x: Floats, y: Targets) -> dict[str, float]:
     """The model's metrics on rows that it does not learn from."""
-    model.reset_metrics()
-    entry: dict[str, Any] = {}
+    means = _Means()
     for start in range(0, len(x), _SCORING_BATCH):
         part = slice(start, start + _SCORING_BATCH)
-        entry = model.test_on_batch(x[part], y[part], return_dict=True)
-    return {name: float(value) for name, value in entry.items()}
+        means.add(model.test_on_batch(x[part], y[part], return_dict=True), len(x[part]))
+    return means.values()
+
+
+class _Means:
+    """Means of a model's metrics over batches, each by its rows: Keras tells them of one batch at a time."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._rows = 0
+
+    def add(self, metrics: dict[str, Any], rows: int) -> None:
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + rows * float(value)
+        self._rows += rows
+
+    def values(self) -> dict[str, float]:
+        return {name: value / self._rows for name, value in self._sums.items()}
 
 
 class _Run:
@@ -202,15 +217,14 @@ class _Run:
     def save(self) -> None:
         """Keep the state on disk, where there is a place for it."""
         if self.checkpoint is not None:
-            state = {"epoch": self.epoch, "since_best": self.since_best, "history": self.history}
-            self.checkpoint.save(self._arrays(), state)
+            self.checkpoint.save(self._arrays())
 
     def restore(self, log: Log) -> None:
         """Take up what the checkpoint holds."""
-        kept = None if self.checkpoint is None else self.checkpoint.load()
-        if kept is None:
+        arrays = None if self.checkpoint is None else self.checkpoint.load()
+        if arrays is None:
             return
-        arrays, state = kept
+        state = json.loads(str(arrays["state"]))
         for name, variable in self._variables().items():
             variable.assign(arrays[name])
         self.epoch, self.since_best, self.history = state["epoch"], state["since_best"], state["history"]
@@ -229,10 +243,12 @@ class _Run:
         together = [*self.model.variables, *self.model.optimizer.variables]
         return {f"variable{i:04d}": variable for i, variable in enumerate(together)}
 
-    def _arrays(self) -> Arrays:
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         from keras import ops
 
-        arrays = {name: np.array(ops.convert_to_numpy(v)) for name, v in self._variables().items()}
+        state = {"epoch": self.epoch, "since_best": self.since_best, "history": self.history}
+        arrays: dict[str, npt.NDArray[Any]] = {"state": np.array(json.dumps(state))}
+        arrays |= {name: np.array(ops.convert_to_numpy(v)) for name, v in self._variables().items()}
         for name, weights in (("best", self.best), ("mean", self.means)):
             arrays |= {f"{name}{i:04d}": one for i, one in enumerate(weights or [])}
         return arrays

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 
 from capture.records import ExtraMissing, FlowFileError
 from models.errors import BundleError, CalibrationError, PackageMissing, TrainingError
-from models.training.cli import calibrate, compare, evaluate, export, fit, inspect, sign
+from models.training.cli import calibrate, compare, evaluate, export, fit, inspect, search, sign
 
-_COMMANDS = (fit, compare, evaluate, calibrate, inspect, export, sign)
+_COMMANDS = (fit, search, compare, evaluate, calibrate, inspect, export, sign)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = _parser().parse_args(argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)  # what a report says it was made by
     try:
         args.run(args)
     except ModuleNotFoundError as error:

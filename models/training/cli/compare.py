@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from models.training.cli.data import add_data
 from models.training.cli.options import Subcommands, at_least, need
 
 
@@ -17,7 +18,7 @@ def add(commands: Subcommands) -> None:
         " splits of labelled flows, and write Table 1 with the paper's figures beside, as a report. Every fit"
         " is kept in OUT/results.jsonl; the same command goes on where it was stopped.",
     )
-    compare.add_argument("data", nargs="+", type=Path, metavar="DATA", help="files, folders or zips of flows")
+    add_data(compare)
     compare.add_argument("--out", type=Path, required=True, help="folder of the report and the results")
     compare.add_argument("--all", action="store_true", help="also the systems that the paper builds on")
     compare.add_argument("--systems", help="only these, by name, with commas between")
@@ -31,14 +32,8 @@ def add(commands: Subcommands) -> None:
     compare.add_argument(
         "--scale",
         choices=("minmax", "log-minmax"),
-        default="log-minmax",
-        help="minmax: as the paper has it; log-minmax: of the logarithm (default)",
-    )
-    compare.add_argument(
-        "--attempted",
-        choices=("benign", "attack", "drop"),
-        default="benign",
-        help="what attacks that came to nothing count as, where the data names them (default benign)",
+        default="minmax",
+        help="features to [0, 1] as they are, as the paper has it (default), or of their logarithm",
     )
     compare.set_defaults(run=_compare)
 

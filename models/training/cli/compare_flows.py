@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Sequence
 
 from models.errors import TrainingError
+from models.training.cli.data import read_data
 from models.training.cli.options import load_tensorflow
 from models.training.comparing import PROTOCOLS, Protocol, Run, compare, journal
 from models.training.comparison_report import comparison_report
-from models.training.flows.reading import need_both, read_flows
+from models.training.flows.reading import need_both
 from models.training.systems.base import Entry
 
 
@@ -21,7 +22,7 @@ def compare_flows(args: argparse.Namespace, entries: Sequence[Entry]) -> None:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"{args.out}: no folder can be made there: {error.strerror}") from None
-    table, read = read_flows(args.data, attempted=args.attempted)
+    table, read = read_data(args)
     for line in read.lines():
         print(line)
     need_both(table)
@@ -41,7 +42,7 @@ def compare_flows(args: argparse.Namespace, entries: Sequence[Entry]) -> None:
     except KeyboardInterrupt:
         print(f"stopped after {len(results)} fits, which are kept; the same command goes on")
         raise
-    report = comparison_report(runs, entries, read.lines(), command=_command(args))
+    report = comparison_report(runs, entries, read.lines(), command=shlex.join(["ids-train", *args.words]))
     report.write(args.out)
     for line in _told(runs, protocols, entries):
         print(line)
@@ -58,9 +59,3 @@ def _told(runs: Sequence[Run], protocols: Sequence[Protocol], entries: Sequence[
         for row in rows([run for run in runs if run.protocol == protocol], entries):
             lines.append(f"  {row.entry.title}: {summary(row.pooled)}")
     return lines
-
-
-def _command(args: argparse.Namespace) -> str:
-    words = ["ids-train", "compare", *map(str, args.data), "--shuffles", str(args.shuffles)]
-    words += ["--protocol", args.protocol, "--scale", args.scale, "--out", str(args.out)]
-    return shlex.join(words + (["--all"] if args.all else []))

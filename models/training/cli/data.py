@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from models.training.flows.table import FlowTable
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """DATA and how its labels are taken."""
+def add_data(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
+    """DATA and how its labels are taken.  needed: whether there must be any."""
     parser.add_argument(
         "data",
         metavar="DATA",
-        nargs="+",
+        nargs="+" if needed else "*",
         type=Path,
         help="labelled flows of CICIDS2017, CSE-CIC-IDS2018 or CICFlowMeter: CSV, Parquet, folders or zips",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.errors import TrainingError
 from models.training.cli.data import add_labels
-from models.training.cli.options import Subcommands, at_least, need, share
+from models.training.cli.options import Subcommands, at_least, need, seconds, share
 
 PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set", "captures")
 
@@ -22,8 +22,9 @@ def add(commands: Subcommands) -> None:
         " what is judged was never seen, and a random forest beside: `random` the paper's split, `no-leaks`"
         " the last of each attack by time with near twins on one side, `days` each day by the others,"
         " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes."
-        "  With --records and --labels, as of `fit`, a BUNDLE of host windows is judged on captures, or"
-        " by `captures` all captures of an origin by what is fitted on other origins.",
+        "  With --records and --labels, as of `fit`, a BUNDLE for the daemon is judged on captures:"
+        " attacks named with the right hosts, benign captures disturbed; or by `captures` all"
+        " captures of an origin by what is fitted on other origins.",
     )
     evaluate.add_argument(
         "paths",
@@ -50,6 +51,9 @@ def add(commands: Subcommands) -> None:
     evaluate.add_argument("--labels", type=Path, help="their labels, see `fit --help`")
     evaluate.add_argument(
         "--meter", choices=("native", "cicflowmeter"), default="native", help="captures: what metered them"
+    )
+    evaluate.add_argument(
+        "--cut", type=seconds, metavar="SECONDS", help="captures: cut benign ones into pieces, as for fit"
     )
     evaluate.add_argument("--folds", type=at_least(2), default=5, help="captures: parts of the origins")
     evaluate.add_argument(
@@ -80,7 +84,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         need(package)
     if args.out.exists() and not args.out.is_dir():
         raise TrainingError(f"{args.out}: is a file; name a folder for the report")
-    if args.records or args.labels or args.protocol == "captures":
+    if args.records or args.labels or args.cut or args.protocol == "captures":
         from models.training.cli.evaluate_windows import evaluate_windows
 
         evaluate_windows(args)

@@ -13,7 +13,9 @@ from models.training.cli.options import DEFAULT_EPOCHS, load_tensorflow, need, p
 from models.training.dataset import CaptureWindows, Collector, collect
 from models.training.evaluating import captures as judging
 from models.training.evaluating.account import PROTOCOLS, table_of_tests, write_account
+from models.training.evaluating.naming import judge, summary, write_verdicts
 from models.training.evaluating.scored import Scored
+from models.training.intervals import share
 from models.training.label_file import read_labels
 from models.training.record_folder import RecordReader
 from models.training.report import Report
@@ -25,6 +27,8 @@ def evaluate_windows(args: argparse.Namespace) -> None:
     labels = read_labels(args.labels)
     reader = RecordReader(args.records, bundle.meter if bundle else args.meter)
     captures: list[CaptureWindows] = []
+    if args.cut:
+        labels = list(reader.cut(labels, args.cut))
     collector = collect(progress(labels, "windows"), reader.read, captures.append, args.seed)
     if not captures:
         raise TrainingError(
@@ -38,6 +42,13 @@ def evaluate_windows(args: argparse.Namespace) -> None:
         date=args.date or dt.date.today().isoformat(),
         command=_command(args),
     )
+    if bundle:
+        known = [one.label for one in captures]
+        verdicts = list(judge(bundle, progress(known, "findings"), reader.again))
+        write_verdicts(report, verdicts)
+        for name, count, of in summary(verdicts):
+            found = share(count, of)
+            print(f"{name}: {count} of {of}, 95 % interval {found.low:.1%} to {found.high:.1%}")
     write_account(report, PROTOCOLS[args.protocol], scored, local_rate=args.local_rate)
     left_out = sum(not judging.judged(one.label) for one in captures)
     report.text(
@@ -94,6 +105,8 @@ def _command(args: argparse.Namespace) -> str:
     """What writes this report again, apart from where to and its date."""
     words = ["ids-train", "evaluate", *map(str, args.paths), "--protocol", args.protocol]
     words += ["--records", str(args.records), "--labels", str(args.labels), "--meter", args.meter]
+    if args.cut:
+        words += ["--cut", f"{args.cut:g}"]
     if args.protocol == "captures":
         words += ["--folds", str(args.folds), "--seed", str(args.seed)]
         words += ["--epochs", str(args.epochs or DEFAULT_EPOCHS)]

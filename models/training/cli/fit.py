@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
+from models.training.cli.data import add_data
+from models.training.cli.flow_options import add_flow_options
 from models.training.cli.options import DEFAULT_EPOCHS, DEFAULT_WINDOWS, Subcommands, at_least, seconds, share
 
 #: Labels as a user writes them, shown by --help.
@@ -23,10 +26,16 @@ EXAMPLE = """\
 """
 
 _DESCRIPTION = """\
-Fit a bundle from the flow records of labelled captures.  For every capture PATH of the label file the
-records are read from RECORDS/PATH.parquet, as written by
+With --records, fit a bundle for the daemon from the flow records of labelled captures.  For every
+capture PATH of the label file the records are read from RECORDS/PATH.parquet, as written by
 `ids-daemon flows CAPTURE --records RECORDS/PATH.parquet`.  The threshold comes from captures whose
 origin the scoring network has not seen.
+
+With DATA, fit the paper's network for single flows from a data set, which the other commands read and
+the daemon does not: clean, cut in parts, scale by the training part, fit, set the threshold on the
+validation part, test.
+
+Stopped with Ctrl-C, either leaves OUT.partial, and the same command goes on from there.
 """
 
 _LABELS = f"""\
@@ -43,25 +52,33 @@ def add(commands: Subcommands) -> None:
     """The parser of `fit`."""
     fit = commands.add_parser(
         "fit",
-        help="fit a bundle from flow records and labels",
+        help="fit a bundle from flow records and labels, or from a data set of flows",
         description=_DESCRIPTION,
         epilog=_LABELS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fit.add_argument("--records", type=Path, required=True, help="folder of flow records")
-    fit.add_argument(
-        "--labels", type=Path, required=True, help="who attacked whom and when: YAML or JSON lines, see below"
-    )
+    add_data(fit, needed=False)
     fit.add_argument("--out", type=Path, required=True, help="folder of the bundle; replaced when it is one")
+    fit.add_argument("--name", help="name of the bundle (default: that of the folder)")
+    fit.add_argument(
+        "--epochs", type=at_least(1), help=f"at most (default {DEFAULT_EPOCHS} for records, 25 for DATA)"
+    )
+    fit.add_argument("--seed", type=at_least(0), default=1)
+    fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
+    _add_records(fit.add_argument_group("with --records"))
+    add_flow_options(fit.add_argument_group("with DATA"))
+    fit.set_defaults(run=_fit, parser=fit)
+
+
+def _add_records(fit: Any) -> None:
+    fit.add_argument("--records", type=Path, help="folder of flow records")
+    fit.add_argument("--labels", type=Path, help="who attacked whom and when: YAML or JSON lines, see below")
     fit.add_argument(
         "--meter", default="native", choices=("native", "cicflowmeter"), help="what metered the records"
     )
-    fit.add_argument("--name", help="name of the bundle (default: that of the folder)")
     fit.add_argument(
         "--share", type=share, default=0.015, help="benign captures that may alarm (default 0.015)"
     )
-    fit.add_argument("--epochs", type=at_least(1), default=DEFAULT_EPOCHS)
-    fit.add_argument("--seed", type=at_least(0), default=1)
     fit.add_argument("--folds", type=at_least(2), default=5)
     fit.add_argument(
         "--windows",
@@ -75,11 +92,20 @@ def add(commands: Subcommands) -> None:
         metavar="SECONDS",
         help="cut benign captures into pieces of this length, each a capture for the threshold",
     )
-    fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
-    fit.set_defaults(run=_fit)
 
 
 def _fit(args: argparse.Namespace) -> None:
+    if bool(args.data) == bool(args.records):
+        args.parser.error("give either DATA, labelled flows, or --records with --labels")
+    if args.data:
+        from models.training.cli.fit_flows import fit_from_flows
+
+        fit_from_flows(args)
+        return
+    if args.labels is None:
+        args.parser.error("--records needs --labels")
+    args.epochs = args.epochs or DEFAULT_EPOCHS
+
     from models.training.cli.fit_windows import fit_windows
 
     fit_windows(args)

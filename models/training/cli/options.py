@@ -118,6 +118,16 @@ class FitProgress:
 
         return log
 
+    def within(self, fit: str) -> Callable[[int, int, int], None]:
+        """What is told of each batch: epochs done, batches of the next one done, and all of its batches."""
+        self._bars.start_task(self._of[fit])
+
+        def show(epoch: int, batch: int, batches: int) -> None:
+            done = "" if batch == batches else f"batch {batch:,} of {batches:,}"
+            self._bars.update(self._of[fit], completed=epoch + batch // batches, loss=done)
+
+        return show
+
     def done(self, fit: str) -> None:
         """A fit is over, now or before."""
         self._bars.update(self._of[fit], completed=self._epochs)

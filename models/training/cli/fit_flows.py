@@ -1,0 +1,150 @@
+"""`ids-train fit DATA`: the paper's network, from labelled flows to a bundle with its report."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import shlex
+from typing import Any
+
+from models.bundle_store import place_for
+from models.flow_bundle import save_flow_bundle
+from models.training.checkpoints import Checkpoints
+from models.training.cli.data import read_data
+from models.training.cli.flow_options import flow_settings
+from models.training.cli.options import FitProgress, load_tensorflow, need
+from models.training.comparing import digest, summary
+from models.training.flow_fit import FlowFit, Settings, fit_flows
+from models.training.flows.cleaning import clean
+from models.training.flows.reading import need_both
+from models.training.flows.table import FlowTable
+from models.training.report import Report
+
+
+def fit_from_flows(args: argparse.Namespace) -> None:
+    """Read, clean, fit, test and save; prints what it does.  Raises what `main` tells of."""
+    for package in ("tensorflow", "sklearn", "matplotlib", "scipy"):
+        need(package)
+    place = place_for(args.out)
+    settings = flow_settings(args, _found(args))
+    table, read = read_data(args)
+    need_both(table)
+    cleaned, cleaning = clean(table, drop_duplicates=settings.cut != "matrix")
+    told = [*read.lines(), *cleaning.lines()]
+    print("\n".join(told))
+    # Made before the fit, so that a place where nothing can be written is told of now.
+    partial = place.with_name(place.name + ".partial")
+    checkpoints = Checkpoints(partial, {"data": digest(cleaned), "settings": settings.to_dict()})
+    if checkpoints.resumed:
+        print(f"going on with {partial}")
+    load_tensorflow()
+    try:
+        with FitProgress(["network"], settings.options.epochs) as bars:
+            fitted = fit_flows(
+                cleaned,
+                settings,
+                checkpoint=checkpoints.of("network"),
+                log=print,
+                on_batch=bars.within("network"),
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{partial} has what is done; the same command goes on there") from None
+    print("\n".join(fitted.parts.preprocessing.lines()))
+    print(f"threshold {fitted.threshold:.4f}, of the validation part")
+    print(f"test part: {summary(fitted.test)}")
+    _save(args, settings, cleaned, fitted, told)
+    # Only now: what was fitted is still there when the bundle could not be written.
+    checkpoints.remove()
+    print(f"wrote {args.out}")
+
+
+def _save(
+    args: argparse.Namespace, settings: Settings, table: FlowTable, fitted: FlowFit, told: list[str]
+) -> None:
+    from models.training.convert import convert_flows
+
+    created = args.created or dt.date.today().isoformat()
+    report = _report(args, settings, table, fitted, told, created)
+    counts = fitted.test
+    save_flow_bundle(
+        args.out,
+        name=args.name or args.out.resolve().name,
+        preprocessing=fitted.parts.preprocessing.to_json(),
+        spec=fitted.spec,
+        weights=fitted.weights,
+        threshold=fitted.threshold,
+        classes=table.labels,
+        training={
+            "data_sha256": digest(table),
+            "files": list(table.files),
+            "flows": len(table),
+            "settings": settings.to_dict(),
+            "split": fitted.parts.split.name,
+            "epochs": len(fitted.history),
+        },
+        metrics={
+            "confusion": {name: getattr(counts, name) for name in ("tn", "fp", "fn", "tp")},
+            "accuracy": counts.accuracy,
+            "precision": counts.precision,
+            "recall": counts.recall,
+            "f1": counts.f1,
+            "false_alarm_rate": counts.false_alarm_rate,
+            "leaked": fitted.parts.split.leaked,
+        },
+        tflite=convert_flows(fitted.spec, fitted.weights),
+        created=created,
+        calibration={"threshold_from": "highest F1 of the validation part"},
+        report_files=report.files(),
+    )
+
+
+def _report(
+    args: argparse.Namespace,
+    settings: Settings,
+    table: FlowTable,
+    fitted: FlowFit,
+    told: list[str],
+    created: str,
+) -> Report:
+    from models.training.evaluating.account import PROTOCOLS, write_account
+    from models.training.evaluating.scored import Scored
+    from models.training.report.plots import accuracy_and_loss
+
+    split = fitted.parts.split
+    report = Report("A model for single flows", split.name, date=created, command=_command(args))
+    report.text("What was read", "\n\n".join([*told, *fitted.parts.preprocessing.lines()]))
+    report.table(
+        "Sizes and options",
+        ["name", "value"],
+        [[k, str(v)] for k, v in {**fitted.spec.to_dict(), **settings.to_dict()["options"]}.items()],
+    )
+    report.figure(
+        "Accuracy and loss",
+        "By epoch, of the training and the validation part.",
+        accuracy_and_loss(fitted.history),
+    )
+    report.data("history", fitted.history)
+    rows = split.test
+    scored = Scored(
+        split.name, "the test part", "CNN-LSTM", table.labels, table.label[rows].astype("int64"),
+        table.time[rows], fitted.scores, fitted.threshold, len(split.train), split.leaked, fitted.history,
+    )  # fmt: skip
+    write_account(
+        report, PROTOCOLS["no-leaks" if settings.cut == "time" else "random"], [scored], local_rate=0.001
+    )
+    return report
+
+
+def _found(args: argparse.Namespace) -> dict[str, Any] | None:
+    if args.from_search is None:
+        return None
+    from models.training.searching import best_of, told
+
+    best = best_of(args.from_search)
+    print(f"from the search: {told(best)}")
+    return best
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command as it was given, in so far as it changes the result."""
+    return shlex.join(["ids-train", *args.words])

@@ -1,0 +1,80 @@
+"""Options of the commands that fit the paper's network: how flows are cut and scaled, sizes, fitting."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.training.cli.options import at_least, share
+
+if TYPE_CHECKING:
+    from models.training.flow_fit import Settings
+
+#: Options that take a number, by the name of the size or setting that they are.
+_WHOLE = {
+    "filters": "filters of the convolution",
+    "kernel": "features that a filter sees",
+    "pooling": "features that become one",
+    "lstm": "units of the LSTM",
+    "dense": "units of the dense layer",
+    "batch_size": "flows of a step",
+    "patience": "epochs without a better validation loss before it stops",
+}
+_REAL = {"learning_rate": "of Adam"}
+_SHARE = {"dropout": "share of units dropped while fitting", "averaging": "how slowly averaged weights fade"}
+
+
+def add_flow_options(group: Any) -> None:
+    """The options, into a group of a parser's; those that are not given are None."""
+    group.add_argument(
+        "--split",
+        choices=("text", "matrix", "time"),
+        default="text",
+        help="text: duplicates dropped, at random 70/15/15 (default); matrix: duplicates kept, 70/30; time:"
+        " in each class the first 70 %% by time, groups of near duplicates whole",
+    )
+    group.add_argument(
+        "--scale",
+        choices=("minmax", "log-minmax"),
+        default="minmax",
+        help="to [0, 1] as it is (default), or of the logarithm",
+    )
+    group.add_argument("--best-features", type=at_least(1), metavar="N", help="keep the N that tell most")
+    group.add_argument("--levels", type=at_least(0), help="of each feature before the convolution; 0: none")
+    for name, meaning in _WHOLE.items():
+        group.add_argument(_flag(name), type=at_least(1), help=meaning)
+    for name, meaning in _REAL.items():
+        group.add_argument(_flag(name), type=positive, help=meaning)
+    for name, meaning in _SHARE.items():
+        group.add_argument(_flag(name), type=share, help=meaning)
+    group.add_argument("--schedule", choices=("constant", "cosine"), help="of the learning rate")
+    group.add_argument(
+        "--from-search", type=Path, metavar="DIR", help="sizes and options of the best in that `search`"
+    )
+    group.add_argument("--class-weights", choices=("none", "root", "balanced"), help="in the loss")
+
+
+def flow_settings(args: argparse.Namespace, found: dict[str, Any] | None = None) -> Settings:
+    """What the options say; `found`, the best of a search, counts where an option is not given."""
+    from models.training.flow_fit import Settings, with_sizes
+
+    names = ("levels", "epochs", "schedule", "class_weights", *_WHOLE, *_REAL, *_SHARE)
+    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    base = Settings(cut=args.split, scale=args.scale, best=args.best_features, seed=args.seed)
+    return with_sizes(base, {**(found or {}), **given})
+
+
+def positive(text: str) -> float:
+    """The type of an option that takes a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return value
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

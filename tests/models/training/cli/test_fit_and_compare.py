@@ -1,0 +1,202 @@
+"""`ids-train fit DATA`, `search` and `compare`, from a file of flows to what they write."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.training import searching
+from models.training.cli import main
+from tests.models.training.flows.making import ML_CSV, line, write
+
+TINY = "--epochs 2 --batch-size 64 --levels 2 --filters 2 --lstm 2 --dense 4 --pooling 2 --created 2026-01-02"
+
+
+@pytest.fixture(scope="module")
+def flows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 flows of two kinds of attack and benign ones; two features tell."""
+    random = np.random.default_rng(1)
+    lines = []
+    for row in range(400):
+        kind = int(random.integers(0, 4))
+        cells = {
+            "Flow_Duration": random.exponential(100) * (50 if kind == 1 else 1),
+            "Total_Fwd_Packets": random.integers(1, 9) + (40 if kind == 2 else 0),
+            "Flow_IAT_Mean": random.random(),
+        }
+        label = {1: "DDoS", 2: "PortScan"}.get(kind, "BENIGN")
+        lines.append(line(ML_CSV, row, Label=label, **{name: str(value) for name, value in cells.items()}))
+    return write(tmp_path_factory.mktemp("data") / "flows.csv", ML_CSV, lines)
+
+
+@pytest.fixture
+def needs() -> None:
+    # Looked for and not loaded: most of these tests end before TensorFlow would be.
+    for package in ("tensorflow", "sklearn", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip("needs the trainer: pip install 'ids-daemon[train]'")
+
+
+@pytest.mark.slow
+def test_fit_writes_a_bundle_with_its_report_and_the_same_again(
+    needs: None, flows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from models.flow_bundle import load_flow_bundle
+    from models.training.flows.preprocessing import Preprocessing
+    from models.training.flows.reading import read_flows
+
+    for name in ("one", "two"):
+        assert main(["fit", str(flows), "--out", str(tmp_path / name), *TINY.split()]) == 0
+    said = capsys.readouterr().out
+    assert "test part: accuracy" in said and "epoch 2: " in said and "going on" not in said
+    one, two = (load_flow_bundle(tmp_path / name) for name in ("one", "two"))
+    assert one.classes == ("BENIGN", "DDoS", "Port scan")
+    assert one.manifest["metrics"] == two.manifest["metrics"]
+    assert one.weights_file == two.weights_file and one.tflite == two.tflite
+    assert one.manifest["training"]["settings"]["sizes"]["levels"] == 2
+    counts = one.manifest["metrics"]["confusion"]
+    assert sum(counts.values()) == 60
+    table, _ = read_flows([flows])
+    scores = one.score(Preprocessing.from_json(one.preprocessing).transform(table))
+    assert scores.shape == (400,) and ((scores >= 0) & (scores <= 1)).all()
+    assert not (tmp_path / "one.partial").exists()
+    report = json.loads((tmp_path / "one" / "report" / "report.json").read_text())
+    assert len(report["data"]["history"]) == 2
+    assert report["command"].startswith(f"ids-train fit {flows}")
+    assert "Accuracy and loss" in [figure["title"] for figure in report["figures"]]
+
+
+def test_stopped_fit_tells_where_it_goes_on(
+    needs: None,
+    flows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*args: object, **other: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.training.flow_fit.fit_epochs", stop)
+    command = ["fit", str(flows), "--out", str(tmp_path / "out"), *TINY.split()]
+    for _ in range(2):
+        assert main(command) == 130
+    told = capsys.readouterr()
+    assert told.err.splitlines()[0].endswith("out.partial has what is done; the same command goes on there")
+    assert told.out.count(f"going on with {tmp_path / 'out.partial'}") == 1
+
+
+def test_compare_writes_table_1_and_goes_on_where_it_was(
+    needs: None, flows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", str(flows), "--out", str(tmp_path), "--systems", "random-forest,1-nn"]
+    assert main([*command, "--shuffles", "2"]) == 0
+    assert main([*command, "--shuffles", "2"]) == 0
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2 * 2 * 2
+    report = json.loads((tmp_path / "report.json").read_text())
+    titles = [table["title"] for table in report["tables"]]
+    assert titles == ["Table 1, protocol text", "Table 1, protocol matrix", "The systems"]
+    forest = report["tables"][0]["rows"][0]
+    pooled = [run["confusion"] for run in report["data"]["runs"][:4] if run["protocol"] == "text"]
+    assert forest[0] == "Random forest" and len(pooled) >= 1
+    assert forest[1] > 0.9 and forest[3] == pytest.approx(0.9785)
+    assert "  Random forest: accuracy " in capsys.readouterr().out
+
+
+def test_fit_takes_the_best_of_a_search(
+    needs: None,
+    flows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from types import SimpleNamespace
+
+    from models.training import flow_fit
+    from models.training.metrics import Confusion
+
+    asked = []
+
+    def fit(table: object, settings: flow_fit.Settings, **other: object) -> object:
+        asked.append(settings)
+        loss = settings.sizes["filters"] / 100
+        return SimpleNamespace(history=[{"val_loss": loss}], validation=Confusion(1, 1, 1, 1))
+
+    monkeypatch.setattr(searching, "fit_flows", fit)
+    grid = [
+        word
+        for one in ("filters=4,8", "lstm=2", "batch-size=64", "learning-rate=0.01", "dropout=0")
+        for word in ("--grid", one)
+    ]
+    assert main(["search", str(flows), "--out", str(tmp_path / "s"), *grid]) == 0
+    assert "best of 2: batch_size 64, learning_rate 0.01, filters 4, lstm 2" in capsys.readouterr().out
+    assert (tmp_path / "s" / "index.html").exists()
+
+    def stop(table: object, settings: flow_fit.Settings, **other: object) -> None:
+        asked.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.training.cli.fit_flows.fit_flows", stop)
+    more = ["--from-search", str(tmp_path / "s"), "--lstm", "5"]
+    assert main(["fit", str(flows), "--out", str(tmp_path / "out"), *more]) == 130
+    assert (asked[-1].sizes["filters"], asked[-1].sizes["lstm"], asked[-1].options.batch_size) == (4, 5, 64)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "--out", "x"], "give either DATA, labelled flows, or --records with --labels"),
+        (["fit", "d.csv", "--records", "r", "--out", "x"], "give either DATA"),
+        (["fit", "--records", "r", "--out", "x"], "--records needs --labels"),
+        (["fit", "d.csv", "--out", "x", "--dropout", "1"], "1 is no share"),
+        (["fit", "d.csv", "--out", "x", "--learning-rate", "0"], "0 is no number above 0"),
+        (["search", "d.csv", "--out", "x", "--grid", "colour=1"], "NAME is one of batch_size"),
+        (["search", "d.csv", "--out", "x", "--grid", "lstm=a"], "values are numbers"),
+    ],
+)
+def test_wrong_use_is_said_with_the_usage(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_errors_are_one_line_each(
+    needs: None, flows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def error(*words: object) -> str:
+        assert main([str(word) for word in words]) == 1
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        return told
+
+    benign = write(tmp_path / "benign.csv", ML_CSV, [line(ML_CSV, row, Label="BENIGN") for row in range(50)])
+    file = tmp_path / "file"
+    file.write_text("")
+    out = tmp_path / "out"
+    assert "only benign flows in the data" in error("fit", benign, "--out", out)
+    assert "only benign flows in the data" in error("compare", benign, "--out", out)
+    assert "only benign flows in the data" in error("search", benign, "--out", tmp_path / "s")
+    assert "cannot be written" in error("fit", flows, "--out", file / "below")
+    assert "no folder can be made there" in error("compare", flows, "--out", file)
+    assert "no folder can be made there" in error("search", flows, "--out", file / "below")
+    assert "no system magic: there are" in error("compare", flows, "--out", out, "--systems", "magic")
+    assert "holds no results" in error("fit", flows, "--out", tmp_path / "b", "--from-search", tmp_path)
+    assert "no network of these sizes: pooling 99" in error("fit", flows, "--out", out, "--pooling", 99)
+
+
+def test_missing_package_is_the_pip_line(
+    flows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorflow" else found(name)
+    )
+    for command in ("fit", "search", "compare"):
+        assert main([command, str(flows), "--out", str(tmp_path / "x")]) == 2
+        assert "tensorflow is missing: pip install 'ids-daemon[train]'" in capsys.readouterr().err
