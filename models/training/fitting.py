@@ -13,11 +13,10 @@ from models.errors import TrainingError
 from models.evidence import FAMILIES, CounterEvidence, HostEvidence, calibrate
 from models.network import NetworkSpec, Weights, arrays_to_weights, build
 from models.scaling import Scaling
-from models.training.checkpoint import Checkpoint
 from models.training.dataset import BENIGN, CaptureWindows, Collector, weights
 from models.training.exaggeration import exaggerate
 from models.training.labels import CaptureLabel
-from models.training.network_fit import Options, fit_network
+from models.training.network_fit import Options, Resumable, fit_network
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 from models.windows import WindowBatch, Windows
 
@@ -78,7 +77,7 @@ def fit_model(
     log: Callable[[int, dict[str, float]], None] = lambda epoch, losses: None,
     *,
     beside_counters: bool = True,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Resumable | None = None,
 ) -> Model:
     """Fit scaling, network and counters on the chosen captures (a mask over collector.labels).
 

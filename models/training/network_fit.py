@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import TrainingError
 from models.network import NetworkSpec, Weights, build, weights_to_arrays
-from models.training.checkpoint import Checkpoint
 from models.training.window_rows import WindowRows
 
 
@@ -56,6 +55,14 @@ class Options:
     averaging: float = 0.99  #: weights are an exponential mean over steps with this factor; 0: none
 
 
+class Resumable(Protocol):
+    """Where a fit leaves what it has after each epoch, see `models.training.checkpoints`."""
+
+    def load(self) -> dict[str, npt.NDArray[Any]] | None: ...
+
+    def save(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FitResult:
     """The network's weights and how they came about."""
@@ -70,7 +77,7 @@ def fit_network(
     validation: Arrays | None,
     options: Options,
     log: Callable[[int, dict[str, float]], None] = lambda epoch, losses: None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Resumable | None = None,
 ) -> FitResult:
     """Fit from fresh weights; with `validation` the best epoch's weights are those returned.
 
@@ -101,9 +108,7 @@ def fit_network(
     history: list[dict[str, float]] = []
     best, best_loss, since_best = weights_to_arrays(machine.averaged), np.inf, 0
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
-        arrays, state = saved
-        best = machine.restore(arrays)
-        best_loss, since_best, history = state["best_loss"], state["since_best"], state["history"]
+        best, best_loss, since_best, history = machine.restore(saved)
         for _ in history:
             shuffler.permutation(len(train))
     for epoch in range(len(history), options.epochs):
@@ -124,8 +129,7 @@ def fit_network(
         if not np.isfinite(history[-1]["loss"]):
             raise TrainingError(f"the loss is no number in epoch {epoch + 1}: lower the learning rate")
         if checkpoint is not None:
-            state = {"epoch": epoch + 1, "best_loss": best_loss, "since_best": since_best}
-            checkpoint.save(machine.arrays(best), state | {"history": history})
+            checkpoint.save(machine.state(best, best_loss, since_best, history))
     return FitResult(best, history)
 
 
@@ -173,16 +177,27 @@ class _Machine:
         self.step, self.weighed_loss = step, weighed_loss
         self._variables = [*network.variables, *self.averaged.variables, *optimizer.variables]
 
-    def arrays(self, best: Weights) -> dict[str, npt.NDArray[Any]]:
-        """All arrays that the next epoch depends on, and the best weights so far."""
+    def state(
+        self, best: Weights, best_loss: float, since_best: int, history: list[dict[str, float]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """All that the next epoch depends on, as arrays."""
         arrays = {f"variable.{i}": np.asarray(one) for i, one in enumerate(self._variables)}
-        return arrays | {f"best.{name}": weight for name, weight in best.items()}
+        arrays |= {f"best.{name}": weight for name, weight in best.items()}
+        arrays |= {f"history.{name}": np.array([one[name] for one in history]) for name in history[0]}
+        return arrays | {"best_loss": np.array(best_loss), "since_best": np.array(since_best)}
 
-    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Weights:
-        """The inverse of `arrays`; returns the best weights."""
+    def restore(
+        self, arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> tuple[Weights, float, int, list[dict[str, float]]]:
+        """The inverse of `state`; what is not kept in the variables is returned."""
         for i, variable in enumerate(self._variables):
             variable.assign(arrays[f"variable.{i}"])
-        return {k.removeprefix("best."): v for k, v in arrays.items() if k.startswith("best.")}
+        best = {k.removeprefix("best."): v for k, v in arrays.items() if k.startswith("best.")}
+        columns = {k.removeprefix("history."): v for k, v in arrays.items() if k.startswith("history.")}
+        history = [
+            dict(zip(columns, map(float, row), strict=True)) for row in zip(*columns.values(), strict=True)
+        ]
+        return best, float(arrays["best_loss"]), int(arrays["since_best"]), history
 
 
 def _weighed_loss(model: Any, options: Options, batch: tuple[Any, ...], training: bool) -> Any:

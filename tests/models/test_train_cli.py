@@ -179,7 +179,7 @@ def test_a_fitted_bundle_is_judged_on_captures(
     assert len(report["tables"][1]["rows"]) == 8
     assert main(["evaluate", str(fitted), *sides[2:]]) == 1
     assert lines_of(capfd.readouterr().err) == [
-        "ids-train: --records and --labels go together: flow records, and who attacked whom in them"
+        "ids-train: captures are judged with --records and --labels, both"
     ]
 
 
@@ -188,12 +188,12 @@ def test_an_interrupted_fit_goes_on_to_the_same_bytes(
     fitted: Path, corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from models.training.checkpoint import Checkpoint
+    from models.training.checkpoints import Checkpoint
 
     save, saved = Checkpoint.save, []
 
-    def interrupted(checkpoint: Checkpoint, arrays: Any, state: Any) -> None:
-        save(checkpoint, arrays, state)
+    def interrupted(checkpoint: Checkpoint, arrays: Any) -> None:
+        save(checkpoint, arrays)
         saved.append(1)
         if len(saved) == 2:  # in the second of three fits
             raise KeyboardInterrupt
@@ -204,7 +204,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_bytes(
     said = lines_of(capfd.readouterr().err)
     assert said == [f"ids-train: interrupted: {partial} has what is done; the same command goes on there"]
     assert not out.exists()
-    assert {path.name for path in partial.iterdir()} == {"folds.jsonl", "fit"}
+    assert {path.name for path in partial.iterdir()} == {"command.json", "fold-0.json", "fold-1.npz"}
     assert fit(corpus, out) == 0
     assert f"going on with {partial}\nfold 1 of 2: done before\n" in capfd.readouterr().out
     assert len(saved) == 3 and not partial.exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from models.training.cli.options import DEFAULT_WINDOWS, FitProgress, load_tenso
 from models.training.record_folder import RecordReader
 
 if TYPE_CHECKING:
-    from models.training.checkpoint import Checkpoint
+    from models.training.checkpoints import Checkpoints
     from models.training.dataset import Collector
     from models.training.fitting import Model
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
     from models.bundle_store import place_for
+    from models.training.checkpoints import Checkpoints
     from models.training.dataset import collect
     from models.training.label_file import labels_hash, read_labels
 
@@ -56,47 +56,16 @@ def fit_windows(args: argparse.Namespace) -> None:
         training["cut_s"] = args.cut
     if args.windows != DEFAULT_WINDOWS:
         training["windows_a_capture"] = args.windows
-    done = Done(place.with_name(place.name + ".partial"), training)
+    partial = place.with_name(place.name + ".partial")
+    checkpoints = Checkpoints(partial, training)
+    if checkpoints.resumed:
+        print(f"going on with {partial}")
     try:
-        _fit_and_save(args, place, collector, reader, done, training)
+        _fit_and_save(args, place, collector, reader, checkpoints, training)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{done.folder} has what is done; the same command goes on there") from None
-    done.remove()
+        raise KeyboardInterrupt(f"{partial} has what is done; the same command goes on there") from None
+    checkpoints.remove()
     print(f"wrote {args.out}")
-
-
-class Done:
-    """What is done of a command, beside its bundle: the fit at hand by epochs, and folds that are over."""
-
-    def __init__(self, folder: Path, command: dict[str, Any]) -> None:
-        from models.training.journal import Journal
-
-        self.folder, self._command = folder, command
-        self._folds = Journal(folder / "folds.jsonl", ("command", "fold"))
-        if self._folds.get(command=command, fold=0) or self.fit(0).load() is not None:
-            print(f"going on with {folder}")
-
-    def fit(self, fold: int | None) -> Checkpoint:
-        """Where the fit of a fold, or of all captures, leaves its state."""
-        from models.training.checkpoint import Checkpoint
-
-        return Checkpoint(self.folder / "fit", self._command | {"fold": fold})
-
-    def scores(self, fold: int) -> list[float] | None:
-        """What `keep` kept of a fold; None when it is not over."""
-        found = self._folds.get(command=self._command, fold=fold)
-        return None if found is None else found["scores"]
-
-    def keep(self, fold: int, scores: list[float]) -> None:
-        """A fold is over."""
-        self._folds.add({"command": self._command, "fold": fold, "scores": scores})
-
-    def remove(self) -> None:
-        """All is over; what is not of here stays."""
-        self.fit(None).remove()
-        (self.folder / "folds.jsonl").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
 
 
 def _fit_and_save(
@@ -104,7 +73,7 @@ def _fit_and_save(
     place: Path,
     collector: Collector,
     reader: RecordReader,
-    done: Done,
+    checkpoints: Checkpoints,
     training: dict[str, Any],
 ) -> None:
     from models.calibration import counted_interval, threshold_for
@@ -121,20 +90,19 @@ def _fit_and_save(
     names = [f"fold {fold + 1} of {folds.max() + 1}" for fold in range(folds.max() + 1)]
     with FitProgress([*names, "all captures"], args.epochs) as shown:
         for fold, name in enumerate(names):
-            chosen = np.flatnonzero((folds == fold) & benign)
-            scores = done.scores(fold)
-            if scores is None and len(chosen):
+            chosen, key = np.flatnonzero((folds == fold) & benign), f"fold-{fold}"
+            if (scores := checkpoints.result(key)) is None:
                 model = fit_model(
-                    collector, folds != fold, spec, options, shown.of(name), checkpoint=done.fit(fold)
+                    collector, folds != fold, spec, options, shown.of(name), checkpoint=checkpoints.of(key)
                 )
                 scores = _highest(model, collector, reader, chosen)
-                done.keep(fold, scores)
-            highest[chosen] = scores or []
+                checkpoints.keep(key, scores)
+            highest[chosen] = scores
             shown.done(name)
         threshold = threshold_for(highest[benign], args.share)
         everything = np.ones(len(benign), bool)
         model = fit_model(
-            collector, everything, spec, options, shown.of("all captures"), checkpoint=done.fit(None)
+            collector, everything, spec, options, shown.of("all captures"), checkpoint=checkpoints.of("all")
         )
         shown.done("all captures")
     count = int(benign.sum())

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models.training.checkpoints import Checkpoint
 
 from models.errors import TrainingError
+from models.training.checkpoints import Checkpoint
 from models.training.epochs import EpochOptions, fit_epochs, make_deterministic, predict, sample_weights
 from models.training.systems.networks import compiled
 from tests.models.training.made_flows import arrays

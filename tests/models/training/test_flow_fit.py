@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models.training.checkpoints import Checkpoint
 
 from models.errors import TrainingError
+from models.training.checkpoints import Checkpoint
 from models.training.epochs import EpochOptions
 from models.training.flow_fit import Settings, best_threshold, cut_and_scale, fit_flows, with_sizes
 from models.training.levels import level_edges, set_levels
