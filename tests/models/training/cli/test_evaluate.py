@@ -123,7 +123,7 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
     assert report(tmp_path / "first")["date"] == "2026-01-02"
     assert (
-        "--protocol random --systems random-forest --scale log-minmax --seed 1 --shuffles 1"
+        "--protocol random --systems random-forest --scale minmax --seed 1 --shuffles 1"
         in report(tmp_path / "first")["command"]
     )
 
