@@ -71,8 +71,8 @@ def add(commands: Subcommands) -> None:
     evaluate.add_argument(
         "--scale",
         choices=("minmax", "log-minmax"),
-        default="log-minmax",
-        help="of features: as they are, as the paper has it, or their logarithm (default; a BUNDLE's own)",
+        default="minmax",
+        help="to [0, 1] as it is (default), or of the logarithm; a BUNDLE has its own",
     )
     add_labels(evaluate)
     evaluate.add_argument("--date", default=None, help="date in the report (default: today)")

@@ -26,7 +26,7 @@ from models.training.flows.table import FlowTable
 from models.training.preprocessed import preprocessing_of
 from models.training.report import Report
 from models.training.systems.base import Entry, System
-from models.training.systems.registry import PAPER_OPTIONS, chosen, cnn_lstm
+from models.training.systems.registry import PAPER_OPTIONS, PAPER_SIZES, chosen, cnn_lstm
 
 _NETWORK = "cnn-lstm"
 
@@ -169,8 +169,9 @@ def _entries(args: argparse.Namespace, bundle: FlowBundle | None) -> list[Entry]
 
 def _network_maker(bundle: FlowBundle | None, options: EpochOptions) -> Callable[[Sequence[str]], System]:
     def make(names: Sequence[str]) -> System:
-        spec = PaperSpec(len(names)) if bundle is None else replace(bundle.spec, features=len(names))
-        return cnn_lstm(spec, options)
+        if bundle is None:
+            return cnn_lstm(PaperSpec(len(names), **PAPER_SIZES), options)
+        return cnn_lstm(replace(bundle.spec, features=len(names)), options)
 
     return make
 

@@ -67,9 +67,13 @@ def by_unseen_origins(
     attack = np.array([label.attack for label in labels])
     decided: dict[int, Floats] = {}
     histories = {}
+
+    def epochs(epoch: int, losses: dict[str, float]) -> None:
+        log(f"epoch {epoch}: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()))
+
     for number in np.unique(fold).tolist():
         log(f"fold {number + 1} of {folds}")
-        model = fit_model(collector, fold != number, spec, options)
+        model = fit_model(collector, fold != number, spec, options, epochs)
         histories[number] = model.history
         predict = Predictor(model)
         for i in np.flatnonzero(fold == number):

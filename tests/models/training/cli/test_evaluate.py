@@ -123,7 +123,7 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
     assert report(tmp_path / "first")["date"] == "2026-01-02"
     assert (
-        "--protocol random --systems random-forest --scale log-minmax --seed 1 --shuffles 1"
+        "--protocol random --systems random-forest --scale minmax --seed 1 --shuffles 1"
         in report(tmp_path / "first")["command"]
     )
 
@@ -298,3 +298,16 @@ def test_records_of_no_labelled_capture_are_told(
     assert evaluate(*words, "--out", tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "no window in the records of the 8 labelled captures" in error
+
+
+@pytest.mark.slow
+def test_captures_are_judged_by_networks_of_other_origins(corpus: Corpus, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
+    words = ["--protocol", "captures", "--records", corpus.records, "--labels", corpus.labels]
+    assert evaluate(*words, "--folds", 2, "--epochs", 1, "--out", tmp_path / "out") == 0
+    judged = judged_in(tmp_path / "out")
+    assert [one["group"] for one in judged] == ["captures"] * 2 + ["windows"] * 2
+    assert [sum(one["confusion"].values()) for one in judged[:2]] == [4, 4]
+    origins = [set(one["test"].split(": ")[1].split(", ")) for one in judged[:2]]
+    assert origins[0] | origins[1] == set("abcd") and not origins[0] & origins[1]
+    assert all(len(one["history"]) == 1 for one in judged)
