@@ -11,6 +11,7 @@ from typing import Any
 
 _FACE = {
     "CaptureError": "capture.errors",
+    "FilterError": "capture.errors",
     "ExtraMissing": "capture.errors",
     "FlowFileError": "capture.errors",
     "PacketBatch": "capture.packets",
@@ -30,10 +31,12 @@ _FACE = {
     "load_kernels": "capture.loading",
     "open_capture": "capture.files",
     "CaptureWriter": "capture.files",
-    "open_interface": "capture.live",
-    "open_shared": "capture.live",
-    "SharedCapture": "capture.live",
-    "LiveCapture": "capture.live",
+    "compile_filter": "capture.live.bpf",
+    "open_interface": "capture.live.opening",
+    "open_shared": "capture.live.opening",
+    "SharedCapture": "capture.live.live_capture",
+    "LiveOptions": "capture.live.opening",
+    "LiveCapture": "capture.live.live_capture",
     "FlowWriter": "capture.flowfile",
     "read_records": "capture.records",
 }

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,26 @@ _COMPILED = not numba.config.DISABLE_JIT
 #: a kernel is an error.  Division by zero gives infinity or NaN, as in numpy, instead of a check.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 _HELPER_OPTIONS = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def _load_without_scipy() -> None:
+    """Load the part of numba, as the first kernel would, that imports SciPy's linear algebra.
+
+    numba does so wherever that is installed, to see whether `np.cov` can be compiled; for kernels that
+    never ask for it, it is a fifth of the start and 12 MiB.  A module that is None cannot be imported.
+    Where somebody has imported it before, nothing is hidden.
+    """
+    if "scipy.linalg" in sys.modules:
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules["scipy.linalg"]
+
+
+if _COMPILED:
+    _load_without_scipy()
 
 
 def _cache_folder() -> str:
@@ -137,11 +159,3 @@ def mark_cached() -> None:
 def structured(array: np.ndarray) -> np.ndarray:
     """An array whose kernels write `row.field`: numba's own way, and a recarray's un-jitted."""
     return array.view(np.recarray) if numba.config.DISABLE_JIT else array
-
-
-def line_aligned(count: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """(count,) zeros that begin where a cache line does; memory is taken only where it is used."""
-    room = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
-    first = -room.ctypes.data % CACHE_LINE
-    array = room[first : first + count * dtype.itemsize].view(dtype)
-    return structured(array) if dtype.names else array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from capture.files import link_types
+from capture import link_types
 from capture.files.kernels import INTERFACE_DTYPE, PacketIndex, index_pcap, index_pcapng, write_pcapng
 from capture.jit import mark_cached
 from capture.live.kernels import BlockIndex, index_block

@@ -11,8 +11,9 @@ import os
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from capture import FilterError, compile_filter
 from ids_daemon.syslog_address import parse_address
 
 FACILITIES = {
@@ -75,6 +76,16 @@ def _address(text: str) -> str:
     return text
 
 
+def _filter(text: str, info: ValidationInfo) -> str:
+    """Compiled only where it will be used: it takes libpcap, and asks for the names of hosts in it."""
+    if text.strip() and info.context and info.context.get("filter"):
+        try:
+            compile_filter(text)
+        except FilterError as error:
+            raise ValueError(error.reason) from None
+    return text
+
+
 NetworkText = Annotated[str, AfterValidator(_network)]
 OutputFile = Annotated[str, Field(min_length=1), AfterValidator(_no_folder)]
 
@@ -99,7 +110,7 @@ class Capture(Section):
     interfaces: Annotated[list[Annotated[str, AfterValidator(_interface)]], AfterValidator(_distinct)] = []
     promiscuous: bool = True
     snaplen: Annotated[int, Field(ge=96, le=262_144)] = 256
-    filter: str = ""
+    filter: Annotated[str, AfterValidator(_filter)] = ""
     own_traffic: bool = True
     ring_mib: Annotated[int, Field(ge=2, le=4096)] = 64
     block_kib: Annotated[int, Field(ge=64, le=1024, multiple_of=64)] = 512

@@ -28,11 +28,14 @@ def load(
     file: str | None = None,
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    compile_filter: bool = False,
 ) -> Config:
     """The configuration in force: flags over environment over file over defaults.
 
     `file` None means DEFAULT_FILE where that exists.  `flags` maps `detector.meter` and the like to
-    values; None among them means not given.  ConfigError names each problem's place, key and remedy.
+    values; None among them means not given.  `compile_filter` has `capture.filter` compiled, too, which
+    only those need who capture.  ConfigError names each problem's place, key and remedy.
     """
     if file is None and Path(DEFAULT_FILE).exists():
         file = DEFAULT_FILE
@@ -49,7 +52,7 @@ def load(
             _put(tree, path, value, "command line")
             origins[path] = "command line"
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(tree, context={"filter": compile_filter})
     except ValidationError as error:
         raise ConfigError([_line(problem, origins, file) for problem in error.errors()]) from None
 

@@ -12,6 +12,10 @@ from capture import CaptureError, Kind, PacketBatch
 from ids_daemon.eve import EveFormat, Event
 from ids_daemon.incidents import Alert, Finding, Incidents, State
 
+#: The network computes so many windows at once that a few cost as much.  So at many packets a second
+#: (batches of so many) records may wait for more, so long in packet time and so many.
+_MANY_PACKETS, _WAIT_NS, _WAITING = 256, 40_000_000, 1 << 14
+
 
 class Stats(Protocol):
     def as_dict(self) -> dict[str, int]: ...
@@ -86,11 +90,22 @@ class PipelineStats:
         return self.final_records + self.evicted_records
 
 
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Flow records of some arrays in one."""
+    if len(parts) == 1:
+        return parts[0]
+    kind = parts[0].dtype
+    # As bytes: numpy copies structured records field by field.
+    rows = np.concatenate([part.view(np.uint8).reshape(len(part), kind.itemsize) for part in parts])
+    return rows.view(kind).reshape(-1)
+
+
 @dataclass(slots=True)
 class Pipeline:
     """The stages, and what passed through them.
 
     `emit` takes each event; `writers` take every batch of flow records before it is scored.
+    `waits`: records may wait for those of the next batch; for sources that say so when none comes.
     """
 
     meter: Meter
@@ -100,6 +115,8 @@ class Pipeline:
     emit: Callable[[Event], None]
     writers: Sequence[RecordWriter] = ()
     stats: PipelineStats = field(default_factory=PipelineStats)
+    waits: bool = False
+    _waiting: list[np.ndarray] = field(default_factory=list)
 
     def run(
         self,
@@ -126,11 +143,15 @@ class Pipeline:
             if len(batch):
                 self.stats.count(batch)
                 self._take(self.meter.process(batch))
+                if not self._may_wait(batch):
+                    self._score()
             if batch.until_ns >= 0:
                 self._take(self.meter.advance(batch.until_ns))
+                self._score()
                 self._tell(self.incidents.advance(batch.until_ns))
             after_batch()
         self._take(self.meter.finish())
+        self._score()
         self._tell(self.incidents.finish(self.stats.last_ns))
         if problem is not None:
             raise problem
@@ -145,7 +166,7 @@ class Pipeline:
         }
 
     def _take(self, batches: Iterable[np.ndarray]) -> None:
-        """Flow records: write, score, and tell of what was found."""
+        """Flow records: write them, and have them wait for `_score`."""
         for records in batches:
             if not len(records):
                 continue
@@ -155,10 +176,25 @@ class Pipeline:
             self.stats.evicted_records += int(kinds[Kind.EVICTED])
             for writer in self.writers:
                 writer.write(records)
-            for finding in self.scorer.push(records):
-                self.stats.findings += 1
-                self._tell(self.incidents.add(finding))
-            self._tell(self.incidents.advance(int(records["time_ns"][-1])))
+            self._waiting.append(records)
+
+    def _may_wait(self, batch: PacketBatch) -> bool:
+        """Whether the next batch is near, and the records can be scored together with its own."""
+        if not (self.waits and self._waiting) or len(batch) < _MANY_PACKETS:
+            return False
+        waits_ns = int(batch.timestamp_ns[-1]) - int(self._waiting[0]["time_ns"][0])
+        return 0 <= waits_ns < _WAIT_NS and sum(map(len, self._waiting)) < _WAITING
+
+    def _score(self) -> None:
+        """Score the records that wait, and tell of what was found."""
+        if not self._waiting:
+            return
+        records = joined(self._waiting)
+        self._waiting.clear()
+        for finding in self.scorer.push(records):
+            self.stats.findings += 1
+            self._tell(self.incidents.add(finding))
+        self._tell(self.incidents.advance(int(records["time_ns"][-1])))
 
     def _tell(self, alerts: Iterator[Alert]) -> None:
         for alert in alerts:

@@ -17,32 +17,66 @@ Counters = Mapping[str, Mapping[str, Any]]
 LOSS_INTERVAL_S = 10.0
 
 
+#: What an interface lost before anybody saw it: the counter, and what to call it.
+_INTERFACE_LOSSES = {
+    "interface_drops": "dropped",
+    "interface_overruns": "overruns",
+    "interface_errors": "damaged",
+}
+
+
+class _Loss:
+    """A loss of one kind, which begins and ends."""
+
+    def __init__(self, percent: float, ended: str, tell: Tell) -> None:
+        self._percent, self._ended, self._tell = percent, ended, tell
+        self._before: int | None = None  # the total before the loss that goes on
+
+    def look(self, total: int, new: int, packets: int, begun: str) -> None:
+        """`new` of `packets` were lost, `total` of all: tell `begun` when that is too many."""
+        if self._before is None and new and 100 * new >= self._percent * packets:
+            self._before = total - new
+            self._tell(begun)
+        elif self._before is not None and not new:
+            self._tell(self._ended.format(total - self._before))
+            self._before = None
+
+
 class LossWatch:
-    """Tells when the kernel begins to drop more than a share of the packets, and when it has ended."""
+    """Tells when more than a share of the packets begins to be lost, and when it has ended.
+
+    What the kernel drops and what the interfaces lose before are told apart: other things help.
+    """
 
     def __init__(self, percent: float, tell: Tell) -> None:
-        self._percent = percent
-        self._tell = tell
-        self._packets = self._drops = 0  # at the last look
-        self._before: int | None = None  # drops before the loss that goes on
+        self._last: dict[str, int] = {}
+        self._kernel = _Loss(percent, "no packets are lost any longer; {:,} were", tell)
+        self._interface = _Loss(percent, "the interfaces lose no packets any longer; {:,} were lost", tell)
 
     def look(self, capture: Mapping[str, int], seconds: float) -> None:
         """Compare with the counters of `seconds` ago."""
-        packets = capture["kernel_packets"] - self._packets
-        drops = capture["kernel_drops"] - self._drops
-        if self._before is None and drops and 100 * drops >= self._percent * packets:
-            self._before = self._drops
-            self._tell(
-                f"packets are lost: the kernel dropped {drops:,} of {packets:,} ({drops / packets:.1%}) in"
-                f" {seconds:.0f} s, as they come faster than they are metered; capture.filter takes fewer,"
-                " capture.ring_mib bridges bursts, capture.workers takes more processors"
-            )
-        elif self._before is not None and not drops:
-            lost = capture["kernel_drops"] - self._before
-            self._tell(f"no packets are lost any longer; {lost:,} were")
-            self._before = None
-        self._packets += packets
-        self._drops += drops
+        new = {name: count - self._last.get(name, 0) for name, count in capture.items()}
+        self._last = dict(capture)
+        packets, drops = new["kernel_packets"], new["kernel_drops"]
+        share = drops / max(packets, 1)
+        self._kernel.look(
+            capture["kernel_drops"],
+            drops,
+            packets,
+            f"packets are lost: the kernel dropped {drops:,} of {packets:,} ({share:.1%}) in {seconds:.0f} s,"
+            " as they come faster than they are metered; capture.filter takes fewer,"
+            " capture.ring_mib bridges bursts, capture.workers takes more processors",
+        )
+        lost = sum(new.get(name, 0) for name in _INTERFACE_LOSSES)
+        kinds = ", ".join(f"{new.get(name, 0):,} {what}" for name, what in _INTERFACE_LOSSES.items())
+        self._interface.look(
+            sum(capture.get(name, 0) for name in _INTERFACE_LOSSES),
+            lost,
+            packets + lost,
+            f"packets are lost before they can be seen: the interfaces counted {kinds} beside {packets:,}"
+            f" packets seen in {seconds:.0f} s; `ethtool -S IF` says why, `ethtool -G IF rx N` gives a card"
+            " more room",
+        )
 
 
 class Reports:
@@ -109,6 +143,9 @@ def losses_line(counters: Counters, not_metered: Mapping[str, int]) -> str:
     parts = [
         _some(capture.get("ring_freezes", 0), "times the ring was full"),
         _some(capture.get("unread", 0), "packets left in the ring"),
+        _some(capture.get("interface_drops", 0), "packets dropped by the interface before they were seen"),
+        _some(capture.get("interface_overruns", 0), "overruns of the interface"),
+        _some(capture.get("interface_errors", 0), "packets damaged on the way to the interface"),
         *(_some(count, f"packets not metered ({NOT_METERED[name]})") for name, count in not_metered.items()),
         _some(meter.get("flows_evicted", 0), "flows evicted"),
         _some(sum(sink["dropped"] for sink in counters["sinks"].values()), "alerts dropped"),

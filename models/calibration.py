@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 _HOUR_NS = 3_600_000_000_000
 _TAIL = 0.025  # on each side of an interval
+_SURE = 2.0  # times the budget that the interval may reach without a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,16 @@ class Calibrated:
     high: float
 
     def text(self, budget: Budget, what: str) -> str:
-        """One line for people."""
+        """For people: one line, and a second where the traffic is too little to be sure of the budget."""
         per = "a day" if budget.daily else f"of {what}"
         of = f"{self.unit:.3g} days" if budget.daily else f"{self.items} {what}"
-        return (
+        text = (
             f"threshold {self.threshold:.4f}: {self.alarms} false alarms in {of},"
             f" so {self.low:.3g} to {self.high:.3g} {per} (95 % interval; budget {budget})"
         )
+        if self.high > _SURE * budget.amount:
+            text += f"\nwarning: so little traffic does not rule out {self.high:.3g} {per}: give more"
+        return text
 
 
 def threshold_for(benign: Floats, share: float) -> float:

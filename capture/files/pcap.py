@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from capture.files import link_types
+from capture import link_types
 from capture.files.kernels import FULL, MAXIMUM_CAPTURED, MORE, ZEROS, PacketIndex, index_pcap
 from capture.files.window import Window
 

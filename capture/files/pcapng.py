@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from capture.files import kernels, link_types
+from capture import link_types
+from capture.files import kernels
 from capture.files.kernels import INTERFACE_DTYPE, PacketIndex, index_pcapng
 from capture.files.window import Window
 

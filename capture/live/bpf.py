@@ -10,8 +10,8 @@ import ctypes
 import re
 import struct
 
-from capture.errors import CaptureError
-from capture.files import link_types
+from capture import link_types
+from capture.errors import FilterError
 
 Instruction = tuple[int, int, int, int]
 
@@ -35,27 +35,33 @@ def packed(program: list[Instruction]) -> tuple[bytes, ctypes.Array[ctypes.c_cha
     return struct.pack("@HP", len(program), ctypes.addressof(instructions)), instructions
 
 
-def compile_filter(text: str, link_type: int, snaplen: int) -> list[Instruction]:
+def compile_filter(
+    text: str, link_type: int = link_types.ETHERNET, snaplen: int = 65_535
+) -> list[Instruction]:
     """The program that takes `snaplen` bytes of what the filter matches, all packets if it is empty.
 
-    `text` is in the language of pcap-filter(7).  CaptureError when it is wrong or libpcap is missing.
+    `text` is in the language of pcap-filter(7); a host's name in it is asked for.  FilterError when it
+    is wrong or libpcap is missing.
     """
     if not text.strip():
         return [(_RET_K, 0, 0, snaplen)]
     if re.search(r"\bvlan\b", text):
-        raise CaptureError(
-            f"capture filter {text!r}: the kernel takes VLAN tags off before it filters: leave `vlan` out"
-            " (packets with a tag match like those without)"
+        raise FilterError(
+            text,
+            "the kernel takes VLAN tags off before it filters: leave `vlan` out"
+            " (packets with a tag match like those without)",
         )
+    if "\0" in text:
+        raise FilterError(text, "has a character NUL, where libpcap would end it")
     pcap = _libpcap(text)
     handle = pcap.pcap_open_dead(_DLT.get(link_type, link_type), snaplen)
     if not handle:
-        raise CaptureError(f"capture filter {text!r}: libpcap cannot compile it: out of memory")
+        raise FilterError(text, "libpcap cannot compile it: out of memory")
     try:
         program = _Program()
         if pcap.pcap_compile(handle, ctypes.byref(program), text.encode(), 1, _NETMASK_UNKNOWN):
             reason = pcap.pcap_geterr(handle).decode("utf-8", "replace")
-            raise CaptureError(f"capture filter {text!r}: {reason}; the language is in `man pcap-filter`")
+            raise FilterError(text, f"{reason}; the language is in `man pcap-filter`")
         try:
             found = [program.instructions[i] for i in range(program.length)]
             compiled = [(one.code, one.jt, one.jf, one.k) for one in found]
@@ -64,10 +70,7 @@ def compile_filter(text: str, link_type: int, snaplen: int) -> list[Instruction]
     finally:
         pcap.pcap_close(handle)
     if len(compiled) > _LONGEST:
-        raise CaptureError(
-            f"capture filter {text!r}: {len(compiled)} instructions, the kernel takes {_LONGEST};"
-            " make it simpler"
-        )
+        raise FilterError(text, f"{len(compiled)} instructions, the kernel takes {_LONGEST}; make it simpler")
     return compiled
 
 
@@ -96,7 +99,7 @@ def _libpcap(text: str) -> ctypes.CDLL:
         ]
         pcap.pcap_freecode.argtypes = [ctypes.POINTER(_Program)]
         return pcap
-    raise CaptureError(
-        f"capture filter {text!r}: libpcap is needed to compile it: apt-get install libpcap0.8"
-        " (`libpcap` on other systems)"
+    raise FilterError(
+        text,
+        "libpcap is needed to compile it: apt-get install libpcap0.8 (`libpcap` on other systems)",
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import socket
 import struct
+from typing import NamedTuple
 
+from capture import link_types
 from capture.errors import CaptureError
-from capture.files import link_types
 
 _SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921
 _IFREQ_LENGTH = 40
+#: Of the namespace that this process is in, unlike /sys.
+_DEVICES = "/proc/self/net/dev"
 
 #: Bits of `interface_flags`.
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
@@ -42,6 +47,32 @@ _NAMES = {
     824: "netlink monitor",
     826: "vsock monitor",
 }
+
+
+class DeviceCounts(NamedTuple):
+    """Packets that an interface received but never handed over; what each means is up to its driver."""
+
+    drops: int  #: no room, or no use for them (rx_dropped, rx_missed_errors)
+    overruns: int  #: its own memory was full (rx_fifo_errors); some drivers count them as drops, too
+    errors: int  #: damaged on the way (rx_errors)
+
+    def plus(self, other: DeviceCounts) -> DeviceCounts:
+        return DeviceCounts(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def since(self, before: DeviceCounts) -> DeviceCounts:
+        """What was added; a counter that went back began anew."""
+        return DeviceCounts(*(a - b if a >= b else a for a, b in zip(self, before, strict=True)))
+
+
+def device_counts(name: str) -> DeviceCounts:
+    """What an interface has counted since it exists; OSError when it does not."""
+    with open(_DEVICES, encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            found, _, numbers = line.partition(":")
+            if found.strip() == name:
+                errors, drops, overruns = map(int, numbers.split()[2:5])
+                return DeviceCounts(drops, overruns, errors)
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
 
 
 def interface_names() -> list[str]:

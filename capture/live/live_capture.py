@@ -22,7 +22,9 @@ SMALLEST_SNAPLEN, LARGEST_SNAPLEN = 64, 262_144
 #: The kernel hands a block over at its timeout, but not to the millisecond.
 _MARGIN_NS = 10_000_000
 _WATCH_S = 1.0
-_BEFORE_ALL_TIME = -(2**63)
+#: The longest that `end` reads on for what the rings still hold.
+_END_S = 2.0
+_BEFORE_ALL_TIME, _NEVER = -(2**63), 2**63 - 1
 
 
 class LiveCapture(Closing):
@@ -34,7 +36,8 @@ class LiveCapture(Closing):
     by its `until_ns` how far time has gone by: later packets are stamped no earlier.
 
     An interface that goes down or is removed is told of and waited for.  Iteration ends after
-    `close`, which any thread or signal handler may call; it takes effect within the timeout.
+    `close`, which any thread or signal handler may call, within the timeout; after `end` once all
+    that had come is given.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class LiveCapture(Closing):
         self._tick_at = time.monotonic() + self._timeout_s
         self._watch_at = time.monotonic() + _WATCH_S
         self._closed = False
+        self._end_ns, self._end_by = _NEVER, math.inf
         self._collecting = False
         self.interfaces = [link.name for link in links]
         self.link_types = [link.link_type for link in links]
@@ -74,6 +78,16 @@ class LiveCapture(Closing):
         if not self._collecting:
             self._close_links()
 
+    def end(self) -> None:
+        """Let no further packets in, and end the iteration once those in the rings are given.
+
+        Those that nobody took within two seconds stay, as `unread`.
+        """
+        if self._end_ns == _NEVER:
+            for link in self._links:
+                link.end()
+            self._end_ns, self._end_by = time.time_ns(), time.monotonic() + _END_S
+
     def interface_counts(self) -> list[RingCounts]:
         """What the kernel counted on each interface."""
         return [link.counts() for link in self._links]
@@ -87,16 +101,20 @@ class LiveCapture(Closing):
         """What became of the packets: kernel_packets = kernel_drops + unread + those given.
 
         `unread` lie in the ring, at the end for good; `super_packets` are longer than their link carries.
+        What an interface lost before anybody saw it (`interface_drops`, `_overruns`, `_errors`) is in
+        none of these: a packet may count as several of them, and be one that the filter leaves out.
         """
         given = self.packets  # before the kernel is asked, which goes on counting
         return counters_of(self._links, given, self.late)
 
     def __iter__(self) -> Iterator[PacketBatch]:
-        while not self._closed:
+        while not self._closed and time.monotonic() < self._end_by:
             batch = self._collect()
             if batch is not None:
                 self.packets += len(batch)
                 yield batch
+                if not len(batch) and batch.until_ns > self._end_ns:
+                    return
 
     def _collect(self) -> PacketBatch | None:
         """The next batch; None when there is none yet."""
@@ -187,11 +205,15 @@ def counters_of(links: Sequence[Link], given: int, late: int) -> dict[str, int]:
     counts = [link.counts() for link in links]
     packets = sum(count.packets for count in counts)
     drops = sum(count.drops for count in counts)
+    lost = [link.lost() for link in links]
     return {
         "kernel_packets": packets,
         "kernel_drops": drops,
         "ring_freezes": sum(count.freezes for count in counts),
         "unread": max(0, packets - drops - given),
+        "interface_drops": sum(one.drops for one in lost),
+        "interface_overruns": sum(one.overruns for one in lost),
+        "interface_errors": sum(one.errors for one in lost),
         "late": late,
         "super_packets": sum(link.super_packets for link in links),
         "link_changes": sum(link.changes for link in links),
@@ -213,6 +235,11 @@ class SharedCapture(Closing):
         """End the iteration of all parts."""
         for part in self.parts:
             part.close()
+
+    def end(self) -> None:
+        """End the iteration of all parts once what had come is given."""
+        for part in self.parts:
+            part.end()
 
     def counters(self) -> dict[str, int]:
         """See LiveCapture; of all parts together."""

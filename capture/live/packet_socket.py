@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from capture import link_types
 from capture.errors import CaptureError
-from capture.files import link_types
 from capture.live import bpf
 from capture.live.link import (
     IFF_LOOPBACK,
@@ -170,6 +171,11 @@ class PacketSocket:
             self._attach(self._program)
         except OSError as error:
             raise CaptureError(f"{self.name}: the kernel refuses the filter: {error.strerror}") from None
+
+    def stop(self) -> None:
+        """Take no further packets; harmless when it is gone."""
+        with suppress(OSError):
+            self._attach(bpf.NOTHING)
 
     def _attach(self, program: list[bpf.Instruction]) -> None:
         described, kept = bpf.packed(program)

@@ -31,14 +31,15 @@ def start_flow(table, at, p, is_backward):
     """The first packet of a flow whose key, direction and carried time are set already."""
     flow, cold = table.flows[at], table.cold_flows[at]
     clear_flow(flow, cold, p, is_backward)
-    flow.second = len(table.directions) - 1
+    flow.second = len(table.flows)
     own, cold_own = table.directions[at], table.cold_directions[at]
     clear_direction(own, cold_own)
     if p.tcp_flags & RARE_FLAGS:
-        count_rare_flags(cold, cold_own, p.tcp_flags, True)
+        count_rare_flags(cold, p.tcp_flags)
+        cold_own.urg += (p.tcp_flags >> 5) & 1
     begin_direction(own, p, p.header)
     count_packet(flow, own, p)
-    count_bulk(table, at, flow, own, p.time_us, p.payload, is_backward)
+    count_bulk(table, flow, own, p.time_us, p.payload, is_backward)
 
 
 @helper
@@ -77,7 +78,6 @@ def clear_direction(d, cold):
     cold.told_packets = 0
     cold.urg = 0
     cold.rst = 0
-    cold.rare = -1
     d.packets = 0
     d.last_window = 0
     d.tcp_flags = 0
@@ -93,6 +93,7 @@ def clear_direction(d, cold):
     d.iat_squared = 0
     d.bulk_start = 0
     d.bulk_run_bytes = 0
+    d.rare = -1
     d.bulk_run_packets = 0
     d.psh = 0
     d.data_packets = 0
@@ -117,29 +118,31 @@ def add_packet(table, at, p, is_backward):
     if is_backward and flow.answer_ns == 0:
         flow.answer_ns = p.time_ns
     place = direction_of(table, at, is_backward)
-    if place == len(table.directions) - 1:
+    if place == len(table.flows):
         place = begin_second(table, at)
     own = table.directions[place]
     if p.tcp_flags & RARE_FLAGS:
-        count_rare_flags(table.cold_flows[at], table.cold_directions[place], p.tcp_flags, False)
+        count_rare_flags(table.cold_flows[at], p.tcp_flags)
+    if p.tcp_flags & (URG | RST):
+        table.cold_directions[place].urg += (p.tcp_flags >> 5) & 1
+        table.cold_directions[place].rst += (p.tcp_flags >> 2) & 1
     if own.packets == 0:
         begin_direction(own, p, 0)  # the reference's minimum starts at 0 but for the flow's first packet
     else:
-        add_direction_gap(table, place, own, now - own.last_us)
+        add_direction_gap(table, own, now - own.last_us)
         own.length_max = max(own.length_max, p.payload)
         own.length_min = min(own.length_min, p.payload)
         own.header_min = min(own.header_min, p.header)
     if p.payload > 0:
         own.data_packets += 1
     count_packet(flow, own, p)
-    count_bulk(table, place, flow, own, now, p.payload, is_backward)
-    return place
+    count_bulk(table, flow, own, now, p.payload, is_backward)
 
 
 @inlined
 def begin_second(table, at):
     """State for the direction that a flow's first packet did not have."""
-    place = len(table.flows) + take(table.free_seconds, table.registers, r.SECONDS)
+    place = len(table.flows) + 1 + take(table.free_seconds, table.registers, r.SECONDS)
     clear_direction(table.directions[place], table.cold_directions[place])
     table.flows[at].second = place
     return place
@@ -150,9 +153,9 @@ def release_state(table, at):
     """Give back to the pools what a written flow took from them."""
     second = table.flows[at].second
     release_bulks(table, at)
-    if second != len(table.directions) - 1:
+    if second != len(table.flows):
         release_bulks(table, second)
-        give_back(table.free_seconds, table.registers, r.SECONDS, second - len(table.flows))
+        give_back(table.free_seconds, table.registers, r.SECONDS, second - len(table.flows) - 1)
     rare = table.cold_flows[at].rare
     if rare >= 0:
         give_back(table.free_rare_flows, table.registers, r.RARE_FLOWS, rare)
@@ -160,7 +163,7 @@ def release_state(table, at):
 
 @inlined
 def release_bulks(table, place):
-    rare = table.cold_directions[place].rare
+    rare = table.directions[place].rare
     if rare >= 0:
         give_back(table.free_rare_directions, table.registers, r.RARE_DIRECTIONS, rare)
 
@@ -192,16 +195,13 @@ def count_packet(flow, own, p):
 
 
 @helper
-def count_rare_flags(cold, cold_own, flags, is_first):
-    """All flags but ACK and PSH."""
+def count_rare_flags(cold, flags):
+    """Flags that are counted by flow, but ACK."""
     cold.fin_count += flags & 1
     cold.syn_count += (flags >> 1) & 1
     cold.rst_count += (flags >> 2) & 1
     cold.ece_count += (flags >> 6) & 1
     cold.cwr_count += (flags >> 7) & 1
-    cold_own.urg += (flags >> 5) & 1
-    if not is_first:  # the reference forgets the first packet in this one
-        cold_own.rst += (flags >> 2) & 1
 
 
 @inlined
@@ -225,14 +225,14 @@ def add_gap(table, at, gap, last, now):
 
 
 @inlined
-def add_direction_gap(table, place, own, gap):
+def add_direction_gap(table, own, gap):
     is_first = own.packets == 1
     if is_first or gap > own.iat_max:
         own.iat_max = gap
     if is_first or gap < own.iat_min:
         own.iat_min = gap
     if is_long(own, gap):
-        add_long_gap(own, rare_direction_of(table, place), gap)
+        add_long_gap(own, rare_direction_of(table, own), gap)
     own.iat_squared += gap * gap
 
 
@@ -259,12 +259,11 @@ def rare_flow_of(table, at):
 
 
 @inlined
-def rare_direction_of(table, place):
-    cold = table.cold_directions[place]
-    if cold.rare < 0:
-        cold.rare = take(table.free_rare_directions, table.registers, r.RARE_DIRECTIONS)
-        clear_bulks(table.rare_directions[cold.rare])
-    return table.rare_directions[cold.rare]
+def rare_direction_of(table, own):
+    if own.rare < 0:
+        own.rare = take(table.free_rare_directions, table.registers, r.RARE_DIRECTIONS)
+        clear_bulks(table.rare_directions[own.rare])
+    return table.rare_directions[own.rare]
 
 
 @helper
@@ -315,7 +314,7 @@ def begin_periods(rare, start):
 
 
 @inlined
-def count_bulk(table, place, flow, own, now, payload, is_backward):
+def count_bulk(table, flow, own, now, payload, is_backward):
     """The bulk machine of a direction (FEATURES 4.1); time 0 stands for none."""
     if flow.bulk_last[1 - is_backward] > own.bulk_start:
         own.bulk_start = 0
@@ -326,10 +325,10 @@ def count_bulk(table, place, flow, own, now, payload, is_backward):
         own.bulk_run_packets = 1
         own.bulk_run_bytes = payload
     else:
-        own.bulk_run_packets += 1
+        own.bulk_run_packets = min(own.bulk_run_packets + 1, BULK_PACKETS + 1)
         own.bulk_run_bytes += payload
         if own.bulk_run_packets >= BULK_PACKETS:
-            add_bulk(own, rare_direction_of(table, place), now, flow.bulk_last[is_backward], payload)
+            add_bulk(own, rare_direction_of(table, own), now, flow.bulk_last[is_backward], payload)
     flow.bulk_last[is_backward] = now
 
 

@@ -328,7 +328,10 @@ def advance(table, now_ns, snapshots, rows):
 
 @kernel
 def write_remaining(table, order, first, rows):
-    """The end of the capture: write the flows of `order` from `first` on -> (next, records)."""
+    """The end of the capture: write the flows of `order` from `first` on -> (next, records).
+
+    They stay in the table: whoever calls this empties it.
+    """
     limit = len(rows)
     n = _ZERO
     for i in range(first, len(order)):
@@ -336,7 +339,6 @@ def write_remaining(table, order, first, rows):
             return i, n
         n = write_record(table, order[i], rows, n, _FINAL, _END, table.registers[r.CLOCK])
         table.counters[_AT_END] += 1
-        close_flow(table, order[i])
     return len(order), n
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from capture.jit import inlined, prefetch
 from capture.meter import registers as r
 from capture.meter.decode import OK, decode
+from capture.meter.flow import RARE_FLAGS
 from capture.meter.state import GROUP
 from capture.meter.table import bucket_of, complete_key, oldest, slot_of
 from capture.meter.tunnels import decode_inside
@@ -54,6 +55,8 @@ def look_ahead(table, batch, first, options):
         if at >= 0:
             prefetch(flows, at)
             prefetch(ages, at)
+            if p.tcp_flags & RARE_FLAGS:
+                prefetch(table.cold_flows, at)
         else:
             bucket, _ = bucket_of(table, p.hash)
             prefetch(table.tags, bucket)

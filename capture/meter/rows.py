@@ -35,8 +35,8 @@ def write_record(table, at, rows, n, kind, close, time_ns):
     else:
         # Where there is nothing rare the first entry is named, and not looked at.
         flow_rare = table.rare_flows[max(0, cold.rare)]
-        f_rare = table.rare_directions[max(0, f_cold.rare)]
-        b_rare = table.rare_directions[max(0, b_cold.rare)]
+        f_rare = table.rare_directions[max(0, f.rare)]
+        b_rare = table.rare_directions[max(0, b.rare)]
         write_features(row.features, flow, cold, flow_rare, f, f_cold, f_rare, b, b_cold, b_rare)
     mark_told(cold, f, f_cold, b, b_cold)
     return n + 1
@@ -121,9 +121,9 @@ def write_direction_iat(x, at, d, rare):
 
 
 @helper
-def write_bulk(x, at, cold, rare):
+def write_bulk(x, at, d, rare):
     """Bytes and packets a bulk and the rate, whole numbers as in the reference."""
-    if cold.rare < 0 or rare.bulks == 0:
+    if d.rare < 0 or rare.bulks == 0:
         for i in range(3):
             x[at + i] = 0.0
         return
@@ -189,8 +189,8 @@ def write_features(x, flow, cold, flow_rare, f, f_cold, f_rare, b, b_cold, b_rar
     x[53] = x[41]
     x[54] = x[7]
     x[55] = x[11]
-    write_bulk(x, 56, f_cold, f_rare)
-    write_bulk(x, 59, b_cold, b_rare)
+    write_bulk(x, 56, f, f_rare)
+    write_bulk(x, 59, b, b_rare)
     write_subflows(x, 62, packets - np_int(cold.no_subflows), f, b)
     x[66] = flow.first_window
     x[67] = b.last_window

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capture.jit import line_aligned, structured
+from capture.jit import structured
 from capture.meter import registers as r
+from capture.meter.memory import zeros
 from capture.meter.stats import COUNTERS
 
 #: One decoded packet, the scratch record between decoding and metering.
@@ -148,8 +149,9 @@ DIRECTION_STATE_DTYPE = np.dtype(
         ("iat_squared", np.int64),
         ("bulk_start", np.int64),
         ("bulk_run_bytes", np.int64),
-        ("bulk_run_packets", np.uint32),
-        ("header_min", np.uint32),
+        ("rare", np.int32),  # in RARE_DIRECTION_DTYPE, -1: has none
+        ("bulk_run_packets", np.uint8),  # more than makes a bulk is not counted
+        ("header_min", np.uint8),
         ("psh", np.uint32),
         ("data_packets", np.uint32),  # without the flow's first packet, as the reference
         ("first_us", np.int64),
@@ -164,7 +166,6 @@ COLD_DIRECTION_DTYPE = np.dtype(
         ("told_packets", np.uint32),
         ("urg", np.uint32),
         ("rst", np.uint32),  # without the flow's first packet, as the reference
-        ("rare", np.int32),  # in RARE_DIRECTION_DTYPE, -1: has none
     ],
     align=True,
 )
@@ -234,7 +235,7 @@ class Table(NamedTuple):
     cold_flows: np.ndarray  #: (capacity,) COLD_FLOW_DTYPE
     rare_flows: np.ndarray  #: (capacity,) RARE_FLOW_DTYPE, a pool
     directions: np.ndarray  #: (2 * capacity + 1,) DIRECTION_STATE_DTYPE: of each flow's first packet,
-    #: then a pool of others, then one that stays empty: the other one of a flow that has none
+    #: then one that stays empty, the other one of a flow that has none, then a pool of others
     cold_directions: np.ndarray  #: (2 * capacity + 1,) COLD_DIRECTION_DTYPE
     rare_directions: np.ndarray  #: (2 * capacity,) RARE_DIRECTION_DTYPE, a pool
     chains: np.ndarray  #: (capacity,) CHAIN_DTYPE
@@ -265,41 +266,51 @@ def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
     """
     slots = 1 << max(4, (2 * capacity - 1).bit_length())
     reminders = 1 << max(3, (memory - 1).bit_length())
-    state = np.zeros(r.COUNT, np.int64)
-    state[r.CLOCK] = r.NEVER
-    state[r.NEXT_DUE] = r.FAR
-    state[r.FREE] = capacity
-    state[r.DUE_CLASSES] = len(DUE_SECONDS) if sweep else len(DUE_SECONDS) - 1
     places = np.dtype(np.int32)
-    cold_directions = line_aligned(2 * capacity + 1, COLD_DIRECTION_DTYPE)
-    cold_directions[2 * capacity]["rare"] = -1
-    return Table(
-        flows=line_aligned(capacity, FLOW_STATE_DTYPE),
-        cold_flows=line_aligned(capacity, COLD_FLOW_DTYPE),
-        rare_flows=line_aligned(capacity, RARE_FLOW_DTYPE),
-        directions=line_aligned(2 * capacity + 1, DIRECTION_STATE_DTYPE),
-        cold_directions=cold_directions,
-        rare_directions=line_aligned(2 * capacity, RARE_DIRECTION_DTYPE),
-        chains=line_aligned(capacity, CHAIN_DTYPE),
-        dues=line_aligned(capacity, DUE_DTYPE),
-        ages=line_aligned(capacity, AGE_DTYPE),
-        slots=np.full(slots, -1, np.int32),
-        due_ends=np.full((len(DUE_SECONDS), 2), -1, np.int32),
-        due_hint=np.full(len(DUE_SECONDS), -1, np.int32),
-        age_ends=np.full((3, 2), -1, np.int32),
-        free=np.arange(capacity - 1, -1, -1, dtype=np.int32),
-        free_seconds=line_aligned(capacity, places),
-        free_rare_flows=line_aligned(capacity, places),
-        free_rare_directions=line_aligned(2 * capacity, places),
-        reminders=line_aligned(reminders, REMINDER_DTYPE),
-        tags=line_aligned(reminders, np.dtype(np.uint16)),
-        stamps=line_aligned(reminders, np.dtype(np.int64)),
+    table = Table(
+        flows=zeros(capacity, FLOW_STATE_DTYPE, scattered=True),
+        cold_flows=zeros(capacity, COLD_FLOW_DTYPE, scattered=True),
+        rare_flows=zeros(capacity, RARE_FLOW_DTYPE),
+        directions=zeros(2 * capacity + 1, DIRECTION_STATE_DTYPE, scattered=True),
+        cold_directions=zeros(2 * capacity + 1, COLD_DIRECTION_DTYPE, scattered=True),
+        rare_directions=zeros(2 * capacity, RARE_DIRECTION_DTYPE),
+        chains=zeros(capacity, CHAIN_DTYPE, scattered=True),
+        dues=zeros(capacity, DUE_DTYPE, scattered=True),
+        ages=zeros(capacity, AGE_DTYPE, scattered=True),
+        slots=zeros(slots, places, scattered=True),
+        due_ends=np.zeros((len(DUE_SECONDS), 2), np.int32),
+        due_hint=np.zeros(len(DUE_SECONDS), np.int32),
+        age_ends=np.zeros((3, 2), np.int32),
+        free=zeros(capacity, places),
+        free_seconds=zeros(capacity, places),
+        free_rare_flows=zeros(capacity, places),
+        free_rare_directions=zeros(2 * capacity, places),
+        reminders=zeros(reminders, REMINDER_DTYPE),
+        tags=zeros(reminders, np.dtype(np.uint16)),
+        stamps=zeros(reminders, np.dtype(np.int64)),
         sights=structured(np.zeros(4096, _SIGHT_DTYPE)),
         hash_keys=_hash_keys(seed),
-        registers=state,
+        registers=np.zeros(r.COUNT, np.int64),
         counters=np.zeros(len(COUNTERS), np.int64),
-        packets=line_aligned(GROUP, PACKET_DTYPE),
+        packets=zeros(GROUP, PACKET_DTYPE),
     )
+    table.registers[r.CLOCK] = r.NEVER
+    table.registers[r.DUE_CLASSES] = len(DUE_SECONDS) if sweep else len(DUE_SECONDS) - 1
+    table.directions[capacity]["rare"] = -1
+    empty(table)
+    return table
+
+
+def empty(table: Table) -> None:
+    """Let go of all flows at once, and of what was remembered of ended ones; clock and counters stay."""
+    for heads in (table.slots, table.due_ends, table.due_hint, table.age_ends):
+        heads.fill(-1)
+    table.tags.fill(0)
+    capacity = len(table.flows)
+    table.free[:] = np.arange(capacity - 1, -1, -1)
+    table.registers[r.FREE] = capacity
+    table.registers[r.NEXT_DUE] = r.FAR
+    table.registers[r.SECONDS : r.COUNT] = 0
 
 
 def _hash_keys(seed: int) -> np.ndarray:

@@ -26,7 +26,7 @@ def add(commands: Subcommands) -> None:
 
 
 def check_config(options: argparse.Namespace) -> int:
-    config = configuration(options)
+    config = configuration(options, compile_filter=True)
     if options.effective:
         print(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), end="")
     else:

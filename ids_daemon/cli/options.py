@@ -110,8 +110,8 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), help="where TensorFlow computes it")
 
 
-def configuration(options: argparse.Namespace) -> Config:
-    """The configuration in force, with the flags this command has."""
+def configuration(options: argparse.Namespace, *, compile_filter: bool = False) -> Config:
+    """The configuration in force, with the flags this command has; see `configfile.load`."""
     interfaces = getattr(options, "interface", None)
     flags = {
         "detector.meter": getattr(options, "meter", None),
@@ -122,4 +122,4 @@ def configuration(options: argparse.Namespace) -> Config:
         "flow.decapsulate": getattr(options, "decapsulate", None),
         "capture.interfaces": interfaces or None,
     }
-    return load(options.config, flags)
+    return load(options.config, flags, compile_filter=compile_filter)

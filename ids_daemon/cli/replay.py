@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -161,7 +162,10 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
         if config.detector.meter == "cicflowmeter":
             tell("cicflowmeter gives a flow only at its end: alerts come later than with the native meter")
     eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, captures.interface_name)
-    pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, outputs.emit, writers)
+    # What comes through a pipe or at its own pace may be followed by nothing for a while.
+    waits = math.isinf(options.speed) and all(map(os.path.isfile, options.captures))
+    incidents = build_incidents(config)
+    pipeline = Pipeline(meter, scoring.scorer, incidents, eve, outputs.emit, writers, waits=waits)
     source = captures if math.isinf(options.speed) else paced(captures, options.speed)
     started = time.monotonic()
     with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:

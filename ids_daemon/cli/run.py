@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ids_daemon.addresses import own_addresses
 from ids_daemon.cli.console import tell
 from ids_daemon.cli.options import Subcommands, add_command, add_config, add_detector, configuration
-from ids_daemon.cli.signals import Signals
+from ids_daemon.cli.signals import Signals, hangups_ignored
 from ids_daemon.errors import ConfigError
 from ids_daemon.eve import EveFormat
 from ids_daemon.reports import Counters, LossWatch, Reports, losses_line, stats_event
@@ -20,7 +20,7 @@ from ids_daemon.sinks import Sinks, configured
 from ids_daemon.statsfile import StatsFile
 
 if TYPE_CHECKING:
-    from capture import LiveCapture, PacketBatch, SharedCapture
+    from capture import LiveCapture, LiveOptions, PacketBatch, SharedCapture
     from ids_daemon.config import Capture, Outputs
     from ids_daemon.pipeline import Meter, Pipeline
 
@@ -47,7 +47,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    config = configuration(options)
+    config = configuration(options, compile_filter=True)
     interfaces = config.capture.interfaces
     if not interfaces:
         raise ConfigError(
@@ -74,8 +74,9 @@ def run(options: argparse.Namespace) -> int:
         load_kernels,
     )
 
-    make_folders(config.outputs)
     with ExitStack() as opened:
+        opened.enter_context(hangups_ignored())
+        make_folders(config.outputs)
         sinks = Sinks(configured(config.outputs), config.outputs.queue, tell)
         opened.callback(sinks.close)
         load_kernels(config, tell)
@@ -100,7 +101,8 @@ def run(options: argparse.Namespace) -> int:
             source = fan_out.ticks(passed)
         names = dict(enumerate(live.interfaces))
         eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, names.get)
-        pipeline = Pipeline(meter, scoring.scorer, build_incidents(config), eve, sinks.put, stats=passed)
+        incidents = build_incidents(config)
+        pipeline = Pipeline(meter, scoring.scorer, incidents, eve, sinks.put, stats=passed, waits=True)
         stats = StatsFile(config.outputs.stats, tell)
         opened.callback(stats.close)
 
@@ -122,7 +124,13 @@ def run(options: argparse.Namespace) -> int:
         started = time.monotonic()
         try:
             with Signals(hang_up) as signals:
-                pipeline.run(source, stop=signals.stop, after_batch=reports.look)
+
+                def stop() -> bool:
+                    if signals.stop():
+                        live.end()  # what has come is still taken
+                    return False
+
+                pipeline.run(source, stop=stop, after_batch=reports.look)
         finally:
             reports.last()
             sinks.close()  # so that the last line of counters has what became of every alert
@@ -134,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def capture_options(section: Capture) -> dict[str, Any]:
+def capture_options(section: Capture) -> LiveOptions:
     """The section `capture` as options of `capture.open_interface`."""
     return {
         "promiscuous": section.promiscuous,

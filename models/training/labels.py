@@ -85,11 +85,21 @@ class CaptureLabel:
         else:
             between = self.attackers.hold(*source) & self.victims.hold(*destination)
             between |= self.victims.hold(*source) & self.attackers.hold(*destination)
-        if self.start_s is not None:
-            between &= records["end_ns"] >= (_epoch_s(self.start_s, records) - 1.0) * 1e9
-        if self.end_s is not None:
-            between &= records["start_ns"] <= (_epoch_s(self.end_s, records) + 1.0) * 1e9
+        start, end = self.span_s(records)
+        if start is not None:
+            between &= records["end_ns"] >= (start - 1.0) * 1e9
+        if end is not None:
+            between &= records["start_ns"] <= (end + 1.0) * 1e9
         return between
+
+    def span_s(self, records: np.ndarray) -> tuple[float | None, float | None]:
+        """Start and end of the attack in epoch seconds, as far as they are known."""
+        zero = float(records["start_ns"].min()) / 1e9 if len(records) else 0.0
+        start, end = (
+            time + zero if time is not None and time < FROM_THE_START else time
+            for time in (self.start_s, self.end_s)
+        )
+        return start, end
 
     def other_flows(self, records: np.ndarray) -> Mask:
         """Which records are of the capture's other attacks."""
@@ -97,12 +107,6 @@ class CaptureLabel:
         for other in self.others:
             between |= other.attack_flows(records)
         return between
-
-
-def _epoch_s(seconds: float, records: np.ndarray) -> float:
-    if seconds >= FROM_THE_START or not len(records):
-        return seconds
-    return seconds + float(records["start_ns"].min()) / 1e9
 
 
 def halves(addresses: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:

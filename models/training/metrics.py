@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.calibration import threshold_for
 from models.training.intervals import share
 
 Bools = npt.NDArray[np.bool_]
@@ -21,8 +22,6 @@ Floats = npt.NDArray[np.float64]
 
 #: False-alarm rates at which recall is told.
 RATES = (1e-2, 1e-3, 1e-4, 1e-5)
-
-_HOUR_NS = 3_600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +118,6 @@ class RecallAt:
     resolvable: bool  #: False: fewer than 1 / rate benign rows, so `recall` is that without any false alarm
 
 
-def threshold_at(benign: Floats, rate: float) -> float:
-    """The lowest threshold that at most `rate` of these scores are above.
-
-    One of the scores, or -inf where all may be above.  ValueError without scores.
-    """
-    if not len(benign):
-        raise ValueError("no benign scores to set a threshold by")
-    allowed = int(rate * len(benign) + 1e-9)
-    if allowed >= len(benign):
-        return -math.inf
-    place = len(benign) - 1 - allowed
-    return float(np.partition(benign, place)[place])
-
-
 def recall_at(truth: Bools, scores: Floats, rates: Sequence[float] = RATES) -> list[RecallAt]:
     """Recall at each false-alarm rate.  Equal scores are flagged together or not at all.
 
@@ -145,19 +130,11 @@ def recall_at(truth: Bools, scores: Floats, rates: Sequence[float] = RATES) -> l
         if not len(benign):
             result.append(RecallAt(rate, math.nan, 0.0, 1.0, math.nan, False))
             continue
-        threshold = threshold_at(benign, rate)
+        threshold = threshold_for(benign, rate)
         counted = share(int((attacks > threshold).sum()), len(attacks))
         resolvable = rate * len(benign) >= 1 - 1e-9
         result.append(RecallAt(rate, counted.value, counted.low, counted.high, threshold, resolvable))
     return result
-
-
-def covered_days(time_ns: npt.NDArray[np.int64]) -> float:
-    """Days of traffic: clock hours in which any of these flows began, by 24.
-
-    Hours without a flow do not count, so nights between recordings do not water an alarm rate down.
-    """
-    return len(np.unique(time_ns // _HOUR_NS)) / 24.0
 
 
 def _ratio(part: int, whole: int) -> float:

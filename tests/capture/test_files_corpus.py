@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from capture import link_types, open_capture
 from capture.errors import CaptureError
-from capture.files import link_types, open_capture
 from tests.packets import at, frames_of, tcp_frame, udp_frame, write_pcap, write_pcapng
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "pcaps"

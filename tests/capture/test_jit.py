@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -47,3 +50,14 @@ def test_the_cache_folder_is_named_after_the_sources(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/ids-daemon")
     folder = jit._cache_folder()
     assert folder.startswith("/var/cache/ids-daemon/ids-daemon/kernels-") and folder == jit._cache_folder()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="needs scipy")
+def test_numba_is_loaded_without_linear_algebra_and_others_still_get_it() -> None:
+    program = (
+        "import sys, numba; numba.config.DISABLE_JIT = 0; import capture.jit; import numba.np.arraymath;"
+        "print('scipy.linalg' in sys.modules);"
+        "import scipy.linalg; print(round(scipy.linalg.det([[2, 0], [0, 3]])))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "6"]

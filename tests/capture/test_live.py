@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from capture import live
 from capture.errors import CaptureError
-from capture.live import open_interface
-from capture.live.link import interface_names, link_type_of
+from capture.live import opening
+from capture.live.link import DeviceCounts, device_counts, interface_names, link_type_of
+from capture.live.opening import open_interface
 from tests.packets import frames_of
 
 needs_root = pytest.mark.skipif(
@@ -105,7 +105,7 @@ def test_capture_without_the_capability_names_it(monkeypatch):
 
 
 def test_other_systems_are_sent_to_replay(monkeypatch):
-    monkeypatch.setattr(live.sys, "platform", "darwin")
+    monkeypatch.setattr(opening.sys, "platform", "darwin")
     with pytest.raises(CaptureError, match="needs Linux; read recorded captures with `ids-daemon replay`"):
         open_interface(["en0"])
 
@@ -115,6 +115,28 @@ def test_no_interface_and_absurd_snaplen_are_told():
         open_interface([])
     with pytest.raises(CaptureError, match="snaplen 1 is outside 64 to 262144"):
         open_interface(["lo"], snaplen=1)
+
+
+def test_rings_of_more_than_is_free_are_refused_where_that_is_known(monkeypatch, tmp_path):
+    memory = tmp_path / "meminfo"
+    memory.write_text("MemTotal: 9000000 kB\nMemAvailable:    20480 kB\n")
+    monkeypatch.setattr(opening, "_MEMORY", str(memory))
+    with pytest.raises(
+        CaptureError, match=r"rings of 32 MiB are more than the memory that is free \(20 MiB\)"
+    ):
+        open_interface(["nosuch0"])
+    memory.unlink()
+    with pytest.raises(CaptureError, match="nosuch0: "):
+        open_interface(["nosuch0"])
+
+
+def test_an_interface_counts_its_losses_and_a_counter_that_began_anew_is_no_loss_less():
+    before, after = DeviceCounts(5, 1, 0), DeviceCounts(7, 1, 3)
+    assert after.since(before) == (2, 0, 3)
+    assert before.since(after) == (5, 0, 0)
+    assert min(device_counts("lo")) >= 0
+    with pytest.raises(OSError, match="No such device"):
+        device_counts("nosuch0")
 
 
 def test_interface_types_map_to_link_types_or_are_refused_by_name():

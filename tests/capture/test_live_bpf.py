@@ -77,6 +77,11 @@ def test_a_filter_that_is_none_is_told_in_libpcaps_words():
         bpf.compile_filter("udp prot", 1, 96)
 
 
+def test_a_filter_is_not_cut_at_a_nul():
+    with pytest.raises(CaptureError, match=r"'tcp\\x00 or udp': has a character NUL"):
+        bpf.compile_filter("tcp\0 or udp", 1, 96)
+
+
 def test_vlan_cannot_be_filtered_for():
     with pytest.raises(CaptureError, match="'vlan 7': the kernel takes VLAN tags off before it filters"):
         bpf.compile_filter("vlan 7", 1, 96)

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from capture.files.link_types import SUPPORTED
+from capture.link_types import SUPPORTED
 from capture.meter import FlowMeter
 from tests.capture.metering import CLIENT, SERVER, records_of, small_meter
 from tests.packets import (

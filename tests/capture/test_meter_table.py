@@ -117,6 +117,20 @@ def test_every_packet_is_metered_or_counted_under_a_reason() -> None:
     assert stats.packets_seen == stats.packets_metered + sum(stats.as_dict()[name] for name in REASONS)
 
 
+def test_after_the_end_of_a_capture_the_meter_knows_no_flow_and_no_key() -> None:
+    meter = small_meter(capacity=2)
+    cut = [(0.0, request("S")), (130.0, request()), (130.1, reply("A", b"x"))]  # a reminder, two directions
+    assert records_of(timed_batch(cut), meter)["src_port"][-1] == 40_000
+    assert meter.live == 0
+    more = [(131, reply("A", b"y")), (131.1, session(1)), (131.2, session(2))]
+    again = records_of(timed_batch(more), meter)
+    final = again[again["kind"] != Kind.SNAPSHOT]
+    assert final["src_port"].tolist() == [80, 1, 2]
+    assert final["total_fwd_packet"].tolist() == [1, 1, 1] and not final["total_bwd_packets"].any()
+    assert final["kind"].tolist() == [Kind.EVICTED, Kind.FINAL, Kind.FINAL]
+    assert (meter.stats.flows_created, meter.stats.flows_at_end, meter.stats.flows_evicted) == (5, 3, 1)
+
+
 def test_unknown_counters_are_no_attributes() -> None:
     with pytest.raises(AttributeError, match="packets_lost"):
         _ = MeterStats(np.zeros(25, np.int64)).packets_lost

@@ -433,9 +433,14 @@ class FakeLive:
     def __init__(self, script: Any) -> None:
         self.interfaces = ["eth7"]
         self._script = script
+        self._ended = False
 
     def __enter__(self) -> Self:
+        os.kill(os.getpid(), signal.SIGHUP)  # a logrotate, before there is anything to reopen
         return self
+
+    def end(self) -> None:
+        self._ended = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -450,6 +455,8 @@ class FakeLive:
         for step in self._script:
             step()
             yield batch_of([], [])
+            if self._ended:
+                return
         raise AssertionError("not stopped")
 
 
@@ -471,7 +478,7 @@ def test_run_writes_rotates_and_ends_on_sigterm(
         eve.rename(tmp_path / "eve.jsonl.1")
         os.kill(os.getpid(), signal.SIGHUP)
 
-    script = [rotate, lambda: None, lambda: os.kill(os.getpid(), signal.SIGTERM)]
+    script = [rotate, lambda: None, lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: None]
     opened: dict[str, Any] = {}
 
     def open_interface(names: list[str], **options: Any) -> FakeLive:
@@ -516,7 +523,7 @@ def test_run_writes_rotates_and_ends_on_sigterm(
         r"ids-daemon: stopped after \d+ s: 40 packets \(3 dropped by the kernel\), 40 flows, 1 incident",
         lines[3],
     )
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("EVE")]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ids_daemon.cli import main
 from ids_daemon.config import Config
 from ids_daemon.configfile import load
 from ids_daemon.errors import ConfigError
@@ -103,6 +105,34 @@ outputs:
         "news, uucp, cron, authpriv, ftp, local0, local1, local2, local3, local4, local5, local6, local7; "
         "got 'local9'",
     ]
+
+
+@pytest.mark.parametrize("command", ["check-config", "run"])
+def test_a_filter_that_is_none_is_told_with_its_key_before_anything_else(
+    tmp_path: Path, command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text("capture:\n  interfaces: [lo]\n  filter: vlan 7\n")
+    assert main([command, "--config", str(tmp_path / "c.yaml")]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"ids-daemon: {tmp_path}/c.yaml:3: capture.filter: the kernel takes VLAN tags")
+    assert said.err.count("\n") == 1
+
+
+def test_without_libpcap_a_filter_says_what_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    file = tmp_path / "c.yaml"
+    file.write_text("capture:\n  filter: tcp\n")
+    assert main(["check-config", "--config", str(file)]) == 2
+    assert ":2: capture.filter: libpcap is needed to compile it: apt-get install" in capfd.readouterr().err
+    assert load(str(file), environment={}).capture.filter == "tcp"  # a replay does not need it
+    file.write_text("capture:\n  filter: ''\n")
+    assert main(["check-config", "--config", str(file)]) == 0
 
 
 def test_a_folder_is_no_file_to_write_to(tmp_path: Path) -> None:

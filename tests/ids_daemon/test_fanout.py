@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from capture import FlowMeter, PacketBatch
+from ids_daemon import fanout
 from ids_daemon.fanout import FanOut
 from ids_daemon.pipeline import PipelineStats
 from tests.packets import at, batch_of, tcp_frame, udp_frame
@@ -99,6 +100,15 @@ def test_a_record_waits_until_no_worker_can_have_an_older_one() -> None:
         if batch.until_ns == at(9):
             seen.set()
     assert due == [(at(9), at(1))]
+
+
+def test_small_steps_of_the_clock_are_merged_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "_PATIENCE_S", 60.0)
+    steps = [batch_of([], [], until_ns=at(1) + 1_000_000 * n) for n in range(100)]
+    fan_out = FanOut([steps, steps], [meter(), meter()])
+    ticks = [batch.until_ns for batch in fan_out.ticks(PipelineStats())]
+    assert ticks == sorted(ticks)
+    assert all(later - earlier >= 20_000_000 for earlier, later in zip(ticks, ticks[1:], strict=False))
 
 
 def test_what_ends_a_worker_ends_all_with_its_reason() -> None:

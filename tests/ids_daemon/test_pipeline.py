@@ -12,7 +12,7 @@ from ids_daemon.eve import EveFormat, Event
 from ids_daemon.incidents import Incidents
 from ids_daemon.pipeline import Pipeline
 from ids_daemon.sources import CaptureSequence, paced
-from tests.ids_daemon.fakes import HOME, FakeMeter, FakeScorer
+from tests.ids_daemon.fakes import HOME, FakeFinding, FakeMeter, FakeScorer
 from tests.packets import arp_frame, at, batch_of, frames_of, split, tcp_frame, write_pcap, write_pcapng
 
 ATTACKER, VICTIM = "203.0.113.9", "10.0.0.5"
@@ -74,6 +74,35 @@ def test_alerts_are_the_same_bytes_in_any_batching() -> None:
         lines.append(b"".join(event.line for event in events))
     assert len(set(lines)) == 1
     assert lines[0].count(b"\n") == 5  # opened, escalated, closed; opened, closed
+
+
+def test_records_of_many_packets_are_scored_together_and_others_at_once() -> None:
+    class Scorer(FakeScorer):
+        def push(self, records: np.ndarray) -> list[FakeFinding]:
+            pushed.append(len(records))
+            return super().push(records)
+
+    def batches() -> Iterator[PacketBatch]:
+        """400 packets in 10 ms each, the last of them followed by silence."""
+        for number in range(12):
+            frames = [tcp_frame(ATTACKER, VICTIM, 40_000 + n, n + 1, "S") for n in range(400)]
+            yield batch_of(frames, [at(number / 100) + 25_000 * n for n in range(400)])
+        yield batch_of([frames[0]], [at(0.12)])
+        yield batch_of(frames, [at(0.13)] * 400)
+        yield batch_of([], [], until_ns=at(0.14))
+
+    lines, calls = [], []
+    for waits in (False, True):
+        pushed: list[int] = []
+        events: list[Event] = []
+        run = pipeline(events)
+        run.scorer, run.waits = Scorer(), waits
+        run.run(batches())
+        lines.append(b"".join(event.line for event in events))
+        calls.append(pushed)
+    assert calls[0] == [400] * 12 + [1, 400]
+    assert calls[1] == [2000, 2000, 801, 400]
+    assert lines[0] == lines[1] != b""
 
 
 def test_a_quiet_link_closes_incidents_by_the_clock() -> None:

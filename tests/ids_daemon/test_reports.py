@@ -39,6 +39,23 @@ def test_losses_are_told_when_they_begin_and_when_they_have_ended() -> None:
     assert told[1] == "no packets are lost any longer; 292 were"
 
 
+def test_what_the_interfaces_lose_is_told_in_words_of_its_own() -> None:
+    told: list[str] = []
+    watch = LossWatch(1.0, told.append)
+    same = {"kernel_packets": 0, "kernel_drops": 0, "interface_drops": 0}
+    watch.look(same | {"kernel_packets": 1_000, "interface_drops": 9}, 10.0)
+    assert told == []  # 9 of 1,009
+    lost = {"kernel_packets": 2_000, "interface_drops": 18, "interface_overruns": 1, "interface_errors": 2}
+    watch.look(same | lost, 10.0)
+    assert len(told) == 1
+    assert told[0].startswith(
+        "packets are lost before they can be seen: the interfaces counted 9 dropped, 1 overruns, 2 damaged"
+        " beside 1,000 packets seen in 10 s; `ethtool -S IF`"
+    )
+    watch.look(same | lost | {"kernel_packets": 3_000}, 10.0)
+    assert told[1:] == ["the interfaces lose no packets any longer; 12 were lost"]
+
+
 def test_without_a_threshold_each_loss_is_told_and_no_loss_is_none() -> None:
     told: list[str] = []
     watch = LossWatch(0.0, told.append)
@@ -125,10 +142,11 @@ def test_the_stats_event_of_another_meter_has_what_it_counts() -> None:
 def test_the_end_of_a_run_names_what_was_left_out_by_reason() -> None:
     counts = counters(100, 7)
     assert losses_line(counts, {"arp": 0}) == ""
-    counts["capture"] |= {"ring_freezes": 2, "unread": 1_000}
+    counts["capture"] |= {"ring_freezes": 2, "unread": 1_000, "interface_drops": 8, "interface_errors": 9}
     counts["meter"] |= {"flows_evicted": 4}
     counts["sinks"] = {"a": {"dropped": 5}, "b": {"dropped": 6}}
     assert losses_line(counts, {"arp": 3, "not_ip": 0, "malformed": 1}) == (
-        "2 times the ring was full, 1,000 packets left in the ring, 3 packets not metered (ARP), 1 packets"
-        " not metered (malformed), 4 flows evicted, 11 alerts dropped"
+        "2 times the ring was full, 1,000 packets left in the ring, 8 packets dropped by the interface before"
+        " they were seen, 9 packets damaged on the way to the interface, 3 packets not metered (ARP), 1"
+        " packets not metered (malformed), 4 flows evicted, 11 alerts dropped"
     )

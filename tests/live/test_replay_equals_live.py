@@ -186,6 +186,38 @@ def test_alerts_of_a_recorded_run_are_those_of_its_replay(
     assert ["quiet"] in closed
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_came_before_the_end_is_metered_and_what_comes_later_not_let_in(
+    namespaces: Namespaces, tmp_path: Path, workers: int
+) -> None:
+    frames = demo_frames()
+    capture = pcap_of(tmp_path / "sent.pcap", frames)
+    stats, config = tmp_path / "stats.jsonl", tmp_path / "config.yaml"
+    config.write_text(
+        f"outputs: {{eve: {{path: {tmp_path}/eve.jsonl}}, stats: {{path: {stats}, interval: 1}}}}\n"
+        f"capture: {{workers: {workers}}}\n"
+    )
+    command = [sys.executable, "-m", "ids_daemon", "run", "-i", "v0", "--config", str(config)]
+    sender = [sys.executable, "-m", "tests.live.sender", "v0", str(capture), "--count", str(10**9)]
+    with namespaces.spawned(namespaces.here, *command) as run:
+        until_watching(run)
+        with namespaces.spawned(namespaces.there, *sender):
+            wait_until(lambda: last_of(stats)["meter"]["packets_seen"], "packets")
+            run.terminate()
+            said = run.communicate(timeout=60)[1]
+    counters = last_of(stats)
+    seen = counters["meter"]["packets_seen"]
+    assert counters["capture"]["unread"] == 0, said
+    assert counters["capture"]["kernel_packets"] == seen + counters["capture"]["kernel_drops"]
+
+
+def last_of(stats: Path) -> Any:
+    """The last whole line of counters; no packets before there is one."""
+    lines = stats.read_text().splitlines(True) if stats.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    return json.loads(whole[-1]) if whole else {"meter": {"packets_seen": 0}}
+
+
 def until_watching(run: subprocess.Popen[str]) -> str:
     """What the daemon says until it captures."""
     assert run.stderr is not None

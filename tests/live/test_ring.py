@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -141,6 +142,41 @@ def test_interface_that_loses_its_carrier_or_gets_another_mtu_or_name_is_told_of
         assert line == "v0: the interface is called lan9 now; its packets are still told of as v0"
         namespaces.send(namespaces.there, ("v0", FRAME))
         assert frames(taker.result()) == [FRAME.hex()]
+
+
+#: Bytes that are no IP packet into a tun interface of its own, which drops them: three, and three a signal.
+GARBLED = """
+import fcntl, os, signal, struct
+tun = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", b"t0", 0x1001))  # TUNSETIFF: TUN, no header
+os.system("ip link set t0 up")
+def write(*_):
+    for _ in range(3):
+        try:
+            tun.write(bytes(40))
+        except OSError:
+            pass
+    print("written", flush=True)
+signal.signal(signal.SIGUSR1, write)
+write()
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="needs /dev/net/tun")
+def test_what_an_interface_drops_before_it_is_seen_is_counted_from_the_start(namespaces: Namespaces) -> None:
+    with namespaces.spawned(namespaces.here, sys.executable, "-c", GARBLED) as garbling:
+        assert garbling.stdout is not None
+        assert garbling.stdout.readline() == "written\n"
+        with taking(namespaces.here, "v0,t0") as taker:
+            garbling.send_signal(signal.SIGUSR1)
+            assert garbling.stdout.readline() == "written\n"
+            result = taker.stop()
+    counters = result["counters"]
+    assert counters["kernel_packets"] == 0
+    names = ("interface_drops", "interface_overruns", "interface_errors")
+    assert [counters[name] for name in names] == [3, 0, 0]
 
 
 def test_interface_that_is_removed_and_made_anew_is_captured_on(namespaces: Namespaces) -> None:

@@ -64,7 +64,9 @@ def test_calibrate_keeps_the_budget_on_what_the_daemon_would_have_found(
 ) -> None:
     bundle, out = save(report={"index.html": b"<p>"}), tmp_path / "site"
     flows = write_records(tmp_path / "benign.parquet", traffic)
-    first, was, wrote = told(capsys, "calibrate", bundle.path, flows, "--budget", "24/day", "--out", out)
+    first, *warning, was, wrote = told(
+        capsys, "calibrate", bundle.path, flows, "--budget", "24/day", "--out", out
+    )
     new = load_bundle(out)
     hours = len(np.unique(traffic["time_ns"] // HOUR_NS))
     scores = np.array(list(highest_by_host_hour(bundle, traffic).values()))
@@ -73,6 +75,7 @@ def test_calibrate_keeps_the_budget_on_what_the_daemon_would_have_found(
     assert threshold == np.sort(scores)[::-1][hours]
     assert first.startswith(f"threshold {threshold:.4f}: {hours} false alarms in {hours / 24:.3g} days, so ")
     assert (was, wrote) == ("it was 1.0000", f"wrote {out}")
+    assert all(line.startswith("warning: so little traffic does not rule out ") for line in warning)
     made_of = new.calibration["made_of"]
     assert (made_of["budget"], made_of["alarms"], made_of["hours"]) == ("24/day", hours, hours)
     assert made_of["count"] == len(scores)
@@ -161,7 +164,8 @@ def test_calibrate_sets_the_threshold_of_flows_by_the_benign_ones(
     benign = flow_bundle.score(np.ascontiguousarray(values[:300, :9]))
     assert new.threshold == pytest.approx(np.sort(benign)[::-1][3], abs=1e-6)
     assert lines[0].startswith(f"threshold {new.threshold:.4f}: 3 false alarms in 300 benign flows, so ")
-    assert lines[1] == "it was 0.75"
+    assert lines[1].startswith("warning: so little traffic does not rule out 0.0")
+    assert lines[2] == "it was 0.75"
     assert new.calibration["made_of"]["count"] == 300
     line = refusal(
         capsys, 1, "calibrate", flow_bundle.path, flows, "--budget", "3/day", "--out", tmp_path / "other"

@@ -72,9 +72,18 @@ def test_a_daily_budget_is_kept_over_the_days_of_traffic() -> None:
 def test_a_share_is_kept_over_the_items() -> None:
     found = calibrate_threshold(benign(1000), Budget(0.005, daily=False))
     assert (found.threshold, found.alarms, found.unit) == (995.0, 5, 1000.0)
-    assert found.text(Budget(0.005, daily=False), "flows") == (
+    assert found.text(Budget(0.005, daily=False), "flows").splitlines() == [
         "threshold 995.0000: 5 false alarms in 1000 flows, so 0.00162 to 0.0117 of flows"
-        " (95 % interval; budget 0.005)"
+        " (95 % interval; budget 0.005)",
+        "warning: so little traffic does not rule out 0.0117 of flows: give more",
+    ]
+
+
+def test_enough_traffic_is_not_warned_about() -> None:
+    budget = Budget(3.0, daily=True)
+    (line,) = calibrate_threshold(benign(1000, days=10.0), budget).text(budget, "flows").splitlines()
+    assert line == (
+        "threshold 970.0000: 30 false alarms in 10 days, so 2.02 to 4.28 a day (95 % interval; budget 3/day)"
     )
 
 

@@ -17,6 +17,7 @@ from models.training.fitting import (
     decisions,
     evidence_rule,
     network_spec,
+    threshold_folds,
 )
 from models.training.labels import CaptureLabel, Networks
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
@@ -77,6 +78,35 @@ def test_folds_are_the_same_for_the_same_seed_in_any_order_of_captures() -> None
     np.testing.assert_array_equal(assign_folds(labels, 4, seed=1), folds)
     np.testing.assert_array_equal(assign_folds(labels[::-1], 4, seed=1), folds[::-1])
     assert not np.array_equal(assign_folds(labels, 4, seed=2), folds)
+
+
+# -- folds for a threshold
+
+
+def test_folds_for_a_threshold_are_by_origin_where_there_are_enough() -> None:
+    labels = corpus({f"o{n}": (1, 2) for n in range(6)})
+    np.testing.assert_array_equal(threshold_folds(labels, 3, 1), assign_folds(labels, 3, 1))
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"home": (2, 5)}, {"home": (0, 5), "lab": (2, 0)}, {"a": (2, 3), "b": (0, 2)}]
+)
+def test_of_too_few_origins_benign_captures_are_left_out_in_turn_and_attacks_never(
+    sizes: dict[str, tuple[int, int]],
+) -> None:
+    labels = corpus(sizes)
+    folds = threshold_folds(labels, 3, 1)
+    attack = np.array([one.attack for one in labels])
+    assert set(folds[attack]) == {-1}
+    assert folds[~attack].tolist() == [0, 0, 1, 1, 2]
+    assert threshold_folds(labels, 9, 1)[~attack].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_one_benign_capture_or_no_attack_gives_no_threshold() -> None:
+    with pytest.raises(TrainingError, match="one benign capture at most: .* cut a long one with --cut 3600"):
+        threshold_folds(corpus({"home": (3, 1)}), 5, 1)
+    with pytest.raises(TrainingError, match="no attack among the captures: `calibrate` sets"):
+        threshold_folds(corpus({"home": (0, 3), "lab": (0, 3)}), 5, 1)
 
 
 # -- a model

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from models.errors import TrainingError
 from models.network import NetworkSpec, Weights, arrays_to_weights, build, weights_to_arrays
+from models.training.checkpoints import Checkpoint
 from models.training.network_fit import Arrays, Options, fit_network
 from models.training.window_rows import WindowRows
 
@@ -140,11 +143,43 @@ def test_row_dropout_zeroes_whole_rows_and_keeps_the_mean() -> None:
     assert kept.mean() == pytest.approx(1.0, abs=0.1)
 
 
-def test_progress_is_told_an_epoch_a_line() -> None:
-    lines: list[str] = []
-    result = fit_network(SPEC, data(100), data(100), QUICK, lines.append)
-    assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
-    assert f"validation_loss {result.history[1]['validation_loss']:.4f}" in lines[1]
+def test_every_epoch_is_told() -> None:
+    told: list[tuple[int, dict[str, float]]] = []
+    result = fit_network(SPEC, data(100), data(100), QUICK, lambda *epoch: told.append(epoch))
+    assert told == [(1, result.history[0]), (2, result.history[1])]
+
+
+class Broken(Checkpoint):
+    """A checkpoint after whose second state the fit is interrupted."""
+
+    saved = 0
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        super().save(arrays)
+        self.saved += 1
+        if self.saved == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("validation", [None, data(50, seed=1)])
+def test_a_fit_that_was_broken_off_goes_on_to_the_same_weights(
+    validation: Arrays | None, tmp_path: Path
+) -> None:
+    options = replace(QUICK, epochs=4, patience=2)
+    whole = fit_network(SPEC, data(150), validation, options)
+    with pytest.raises(KeyboardInterrupt):
+        fit_network(SPEC, data(150), validation, options, checkpoint=Broken(tmp_path / "fit.npz"))
+    checkpoint = Checkpoint(tmp_path / "fit.npz")
+    told: list[int] = []
+    again = fit_network(
+        SPEC, data(150), validation, options, lambda epoch, losses: told.append(epoch), checkpoint
+    )
+    assert told == [3, 4]
+    assert again.history == whole.history
+    for name, weights in whole.weights.items():
+        assert weights.tobytes() == again.weights[name].tobytes(), name
+    done = fit_network(SPEC, data(150), validation, options, lambda *epoch: told.append(0), checkpoint)
+    assert 0 not in told and done.weights["conv.bias"].tobytes() == whole.weights["conv.bias"].tobytes()
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,72 @@ def test_the_same_command_gives_the_same_bytes_in_another_process(
         assert (again / name).read_bytes() == (fitted / name).read_bytes(), name
 
 
+@pytest.mark.slow
+def test_a_fitted_bundle_is_judged_on_captures(
+    fitted: Path, corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ids-daemon[train]'")
+    sides = ["--records", str(corpus.records), "--labels", str(corpus.labels), "--out", str(tmp_path)]
+    assert main(["evaluate", str(fitted), *sides]) == 0
+    said = capfd.readouterr().out.splitlines()
+    assert "attacks named: 4 of 4, 95 % interval 39.8% to 100.0%" in said
+    assert said[-1] == f"wrote {tmp_path / 'index.html'}"
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["data"]["captures"]["scan"] == [4, 4]
+    assert len(report["tables"][1]["rows"]) == 8
+    assert main(["evaluate", str(fitted), *sides[2:]]) == 1
+    assert lines_of(capfd.readouterr().err) == [
+        "ids-train: captures are judged with --records and --labels, both"
+    ]
+
+
+@pytest.mark.slow
+def test_an_interrupted_fit_goes_on_to_the_same_bytes(
+    fitted: Path, corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from models.training.checkpoints import Checkpoint
+
+    save, saved = Checkpoint.save, []
+
+    def interrupted(checkpoint: Checkpoint, arrays: Any) -> None:
+        save(checkpoint, arrays)
+        saved.append(1)
+        if len(saved) == 2:  # in the second of three fits
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", interrupted)
+    out, partial = tmp_path / "small", tmp_path / "small.partial"
+    assert fit(corpus, out) == 130
+    said = lines_of(capfd.readouterr().err)
+    assert said == [f"ids-train: interrupted: {partial} has what is done; the same command goes on there"]
+    assert not out.exists()
+    assert {path.name for path in partial.iterdir()} == {"command.json", "fold-0.json", "fold-1.npz"}
+    assert fit(corpus, out) == 0
+    told = capfd.readouterr().out.splitlines()
+    assert told[1] == f"going on with {partial}"
+    assert told[2].startswith("few windows: the optimizer takes ")
+    assert told[3] == "fold 1 of 2: done before"
+    assert len(saved) == 3 and not partial.exists()
+    for path in fitted.iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 # -- what cannot be fitted
+
+
+@needs_tensorflow
+def test_a_single_benign_capture_is_too_few_and_the_remedy_is_said(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.yaml"
+    labels.write_text(
+        "- {path: a/benign.pcap, kind: benign}\n"
+        f"- {{path: a/scan.pcap, kind: attack, family: scan, attackers: [{ATTACKER}]}}\n"
+    )
+    code = fit(Corpus(corpus.records, labels), tmp_path / "out")
+    assert refusal(capfd, code).endswith("label more, or cut a long one with --cut 3600")
+    assert not (tmp_path / "out").exists()
 
 
 @needs_tensorflow

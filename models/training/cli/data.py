@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ def add_data(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
         type=Path,
         help="labelled flows of CICIDS2017, CSE-CIC-IDS2018 or CICFlowMeter: CSV, Parquet, folders or zips",
     )
+    add_labels(parser)
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """How labels are taken, for commands that name their data otherwise."""
     parser.add_argument(
         "--attempted",
         default="benign",
@@ -35,8 +41,11 @@ def add_data(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
     )
 
 
-def read_data(args: argparse.Namespace) -> tuple[FlowTable, ReadReport]:
-    """Read what the options of `add_data` name, with a bar where somebody watches; TrainingError."""
+def read_data(args: argparse.Namespace, paths: Sequence[Path] | None = None) -> tuple[FlowTable, ReadReport]:
+    """Read these paths, or what the options of `add_data` name, with a bar where somebody watches.
+
+    Raises TrainingError.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -46,7 +55,7 @@ def read_data(args: argparse.Namespace) -> tuple[FlowTable, ReadReport]:
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("Reading flows", total=None)
         return read_flows(
-            args.data,
+            args.data if paths is None else paths,
             attempted=args.attempted,
             unlabelled=args.unlabelled,
             progress=lambda done, everything: bar.update(task, completed=done, total=everything),

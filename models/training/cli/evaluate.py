@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from models.training.cli.options import Subcommands, at_least, share
+from models.errors import TrainingError
+from models.training.cli.data import add_labels
+from models.training.cli.options import Subcommands, at_least, need, seconds, share
 
-PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set")
+PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set", "captures")
 
 
 def add(commands: Subcommands) -> None:
@@ -19,14 +21,17 @@ def add(commands: Subcommands) -> None:
         " `--protocol as-is` the BUNDLE scores all of DATA.  The other protocols fit anew, so that"
         " what is judged was never seen, and a random forest beside: `random` the paper's split, `no-leaks`"
         " the last of each attack by time with near twins on one side, `days` each day by the others,"
-        " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes.",
+        " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes."
+        "  With --records and --labels, as of `fit`, a BUNDLE for the daemon is judged on captures:"
+        " attacks named with the right hosts, benign captures disturbed; or by `captures` all"
+        " captures of an origin by what is fitted on other origins.",
     )
     evaluate.add_argument(
         "paths",
         type=Path,
         nargs="*",
         metavar="BUNDLE | DATA",
-        help="a bundle of single flows, and files, folders or zips of labelled flows",
+        help="a bundle, and files, folders or zips of labelled flows",
     )
     evaluate.add_argument("--out", type=Path, required=True, help="folder of the report")
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="as-is")
@@ -42,6 +47,15 @@ def add(commands: Subcommands) -> None:
         metavar="DATA",
         help="cross-set: what is judged; again for another set",
     )
+    evaluate.add_argument("--records", type=Path, help="folder of flow records of captures")
+    evaluate.add_argument("--labels", type=Path, help="their labels, see `fit --help`")
+    evaluate.add_argument(
+        "--meter", choices=("native", "cicflowmeter"), default="native", help="captures: what metered them"
+    )
+    evaluate.add_argument(
+        "--cut", type=seconds, metavar="SECONDS", help="captures: cut benign ones into pieces, as for fit"
+    )
+    evaluate.add_argument("--folds", type=at_least(2), default=5, help="captures: parts of the origins")
     evaluate.add_argument(
         "--systems", default="cnn-lstm,random-forest", help="what is fitted (default: %(default)s)"
     )
@@ -52,25 +66,29 @@ def add(commands: Subcommands) -> None:
         "--local-rate",
         type=share,
         default=0.01,
-        help="false alarms that a threshold set on local benign flows allows (default %(default)s)",
+        help="false alarms that a threshold set on benign traffic allows (default %(default)s)",
     )
     evaluate.add_argument(
-        "--attempted",
-        choices=("benign", "attack", "drop"),
-        default="benign",
-        help='what "... - Attempted" counts as',
+        "--scale",
+        choices=("minmax", "log-minmax"),
+        default="minmax",
+        help="to [0, 1] as it is (default), or of the logarithm; a BUNDLE has its own",
     )
-    evaluate.add_argument(
-        "--unlabelled",
-        choices=("refuse", "benign"),
-        default="refuse",
-        help="whether flows without a label may count as benign",
-    )
+    add_labels(evaluate)
     evaluate.add_argument("--date", default=None, help="date in the report (default: today)")
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from models.training.cli.evaluate_flows import evaluate_flows
+    for package in ("matplotlib", "sklearn"):
+        need(package)
+    if args.out.exists() and not args.out.is_dir():
+        raise TrainingError(f"{args.out}: is a file; name a folder for the report")
+    if args.records or args.labels or args.cut or args.protocol == "captures":
+        from models.training.cli.evaluate_windows import evaluate_windows
 
-    evaluate_flows(args)
+        evaluate_windows(args)
+    else:
+        from models.training.cli.evaluate_flows import evaluate_flows
+
+        evaluate_flows(args)

@@ -11,31 +11,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.errors import BundleError, TrainingError
-from models.flow_bundle import PREPROCESSING, FlowBundle, load_flow_bundle
+from models.flow_bundle import FlowBundle, load_flow_bundle
 from models.network import PaperSpec
+from models.training.cli.data import read_data
 from models.training.cli.options import load_tensorflow, need
 from models.training.epochs import EpochOptions
 from models.training.evaluating import trials
 from models.training.evaluating.account import PROTOCOLS, table_of_tests, write_account
 from models.training.evaluating.scored import Scored, as_is, fit_and_score
 from models.training.flows.cleaning import CleaningReport, clean
-from models.training.flows.preprocessing import Preprocessing
-from models.training.flows.read_report import ReadReport, table_lines
-from models.training.flows.reading import need_both, read_flows
+from models.training.flows.read_report import ReadReport
+from models.training.flows.reading import need_both
 from models.training.flows.table import FlowTable
+from models.training.preprocessed import preprocessing_of
 from models.training.report import Report
 from models.training.systems.base import Entry, System
-from models.training.systems.registry import PAPER_OPTIONS, chosen, cnn_lstm
+from models.training.systems.registry import PAPER_OPTIONS, PAPER_SIZES, chosen, cnn_lstm
 
 _NETWORK = "cnn-lstm"
 
 
 def evaluate_flows(args: argparse.Namespace) -> None:
     """Judge and write the report; prints the table of tests.  Raises what `main` tells of."""
-    for package in ("matplotlib", "sklearn"):
-        need(package)
-    if args.out.exists() and not args.out.is_dir():
-        raise TrainingError(f"{args.out}: is a file; name a folder for the report")
     bundle, data = _bundle_first(args.paths)
     _check_use(args, bundle, data)
     report = Report(
@@ -53,17 +50,13 @@ def evaluate_flows(args: argparse.Namespace) -> None:
     write_account(report, PROTOCOLS[args.protocol], scored, local_rate=args.local_rate, leaks=leaks)
     reader.tell(report)
     report.write(args.out)
-    print("\n".join(table_lines(*_head_and_rows(table_of_tests(scored)))))
+    print("\n".join(table_of_tests(scored)))
     for leak in leaks:
         print(
             f"{leak.split}, duplicates {leak.duplicates}: {leak.twins:,} of {leak.judged:,} judged flows have"
             f" a twin in training, {leak.near:,} a near twin"
         )
     print(f"wrote {args.out / 'index.html'}")
-
-
-def _head_and_rows(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    return rows[0], rows[1:]
 
 
 def _bundle_first(paths: Sequence[Path]) -> tuple[FlowBundle | None, list[Path]]:
@@ -102,7 +95,8 @@ def _check_use(args: argparse.Namespace, bundle: FlowBundle | None, data: list[P
         raise TrainingError(f"--train and --test belong to --protocol cross-set, not to {args.protocol}")
     if not across and not data:
         raise TrainingError("no data: name files, folders or zips of labelled flows")
-    chosen(args.systems.split(","))
+    for entry in [] if args.protocol == "as-is" else chosen(args.systems.split(",")):
+        need(entry.package)
 
 
 class _Reader:
@@ -113,7 +107,7 @@ class _Reader:
         self._read: list[tuple[ReadReport, CleaningReport]] = []
 
     def read(self, paths: Sequence[Path]) -> FlowTable:
-        table, report = read_flows(paths, attempted=self._args.attempted, unlabelled=self._args.unlabelled)
+        table, report = read_data(self._args, paths)
         self._read.append((report, clean(table, drop_duplicates=False)[1]))
         return table
 
@@ -126,15 +120,8 @@ class _Reader:
 
 def _judge_as_is(bundle: FlowBundle, table: FlowTable) -> tuple[list[Scored], list[trials.Leak]]:
     kept = clean(table, drop_duplicates=False)[0]
-    made = _preprocessing(bundle)
+    made = preprocessing_of(bundle)
     return [as_is(kept, bundle.name, bundle.score, made, bundle.threshold)], []
-
-
-def _preprocessing(bundle: FlowBundle) -> Preprocessing:
-    try:
-        return Preprocessing.from_json(bundle.preprocessing)
-    except ValueError as error:
-        raise BundleError(f"{bundle.path}/{PREPROCESSING}: {error}: fit the bundle again") from None
 
 
 def _judge_anew(
@@ -157,15 +144,15 @@ def _judge_anew(
             made = split(table, args.shuffles)
             leaks = trials.leaks(table)
     if any(entry.package == "tensorflow" for entry in entries):
-        need("tensorflow")
         load_tensorflow()
+    scale = args.scale if bundle is None else preprocessing_of(bundle).scale
     scored = []
     for number, trial in enumerate(made):
         for entry in entries:
             _log(f"{trial.name}: {entry.title}")
             # A shuffle has its own seed, or the spread over shuffles would be that of the splits alone.
             seed = args.seed + (number if args.protocol in ("random", "no-leaks") else 0)
-            scored.append(fit_and_score(trial, entry, seed, _log))
+            scored.append(fit_and_score(trial, entry, scale, seed, _log))
     return scored, leaks
 
 
@@ -182,8 +169,9 @@ def _entries(args: argparse.Namespace, bundle: FlowBundle | None) -> list[Entry]
 
 def _network_maker(bundle: FlowBundle | None, options: EpochOptions) -> Callable[[Sequence[str]], System]:
     def make(names: Sequence[str]) -> System:
-        spec = PaperSpec(len(names)) if bundle is None else replace(bundle.spec, features=len(names))
-        return cnn_lstm(spec, options)
+        if bundle is None:
+            return cnn_lstm(PaperSpec(len(names), **PAPER_SIZES), options)
+        return cnn_lstm(replace(bundle.spec, features=len(names)), options)
 
     return make
 
@@ -207,7 +195,7 @@ def _command(args: argparse.Namespace) -> str:
     for paths in args.test:
         words += ["--test", *map(str, paths)]
     if args.protocol != "as-is":
-        words += ["--systems", args.systems, "--seed", str(args.seed)]
+        words += ["--systems", args.systems, "--scale", args.scale, "--seed", str(args.seed)]
         words += [] if args.epochs is None else ["--epochs", str(args.epochs)]
     if args.protocol in ("random", "no-leaks"):
         words += ["--shuffles", str(args.shuffles)]

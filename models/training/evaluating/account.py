@@ -9,6 +9,7 @@ from typing import Final
 from models.training.curves import precision_recall_curve, reliability, roc_curve
 from models.training.evaluating.scored import LocalThreshold, Scored, local_threshold, per_day, pooled
 from models.training.evaluating.trials import Leak
+from models.training.flows.read_report import table_lines
 from models.training.intervals import Share, share
 from models.training.metrics import RATES, Confusion, family_recall, recall_at
 from models.training.report import Column, Report, plots
@@ -31,8 +32,8 @@ PROTOCOLS = {
     for one in (
         Protocol(
             "as-is",
-            "How does this saved model do on these flows?",
-            "It holds for flows that the model was not fitted on; whether it was cannot be seen from here.",
+            "How does this saved model do on this data?",
+            "It holds for data that the model was not fitted on; whether it was cannot be seen from here.",
         ),
         Protocol(
             "random",
@@ -52,6 +53,13 @@ PROTOCOLS = {
             "days",
             "How does a model do on a day that it has not seen?",
             "Most attacks of a day are of kinds that the other days do not have. The network is the same.",
+        ),
+        Protocol(
+            "captures",
+            "How does a model do on captures of networks and laboratories that it has not seen?",
+            "All captures of an origin are judged by a network, and by a threshold, that come from other"
+            " origins. An attack is found when a window with its flows is above the threshold, a benign"
+            " capture is a false alarm when any of its windows is.",
         ),
         Protocol(
             "cross-set",
@@ -77,13 +85,14 @@ def write_account(
     report.table(
         "Every test",
         [
-            Column("test"), Column("system"), Column("flows", "count"), Column("attacks", "count"),
+            Column("test"), Column("system"), Column("judged", "count"), Column("of"),
+            Column("attacks", "count"),
             Column("accuracy", _PERCENT), Column("precision", _PERCENT), Column("recall", _PERCENT),
             Column("F1", _PERCENT), Column("false alarms", _PERCENT),
         ],
         [_test_row(one) for one in scored],
-        "False alarms are benign flows called attacks, by all benign flows; brackets hold the 95 % interval"
-        " of Clopper and Pearson. Precision and F1 hold only for the share of attacks that the data has.",
+        "False alarms are what is benign and called an attack, by all that is benign; brackets hold the 95 %"
+        " interval of Clopper and Pearson. Precision and F1 hold only for the share of attacks in the data.",
     )  # fmt: skip
     if leaks:
         _add_leaks(report, leaks)
@@ -103,17 +112,18 @@ def write_account(
     )  # fmt: skip
 
 
-def table_of_tests(scored: Sequence[Scored]) -> list[list[str]]:
-    """What a terminal shows of all tests: a heading, then a row each, percent."""
-    rows = [["test", "system", "flows", "attacks", "accuracy", "precision", "recall", "F1", "false alarms"]]
+def table_of_tests(scored: Sequence[Scored]) -> list[str]:
+    """What a terminal shows of all tests: lines of a table, percent."""
+    head = ["test", "system", "judged", "attacks", "accuracy", "precision", "recall", "F1", "false alarms"]
+    rows = []
     for one in scored:
         counts = one.confusion
         figures = (counts.accuracy, counts.precision, counts.recall, counts.f1, counts.false_alarm_rate)
         rows.append(
-            [one.test, one.system, f"{len(one.scores):,}", f"{counts.attacks:,}"]
+            [one.test, one.system, f"{len(one.scores):,} {one.unit}", f"{counts.attacks:,}"]
             + [f"{100 * value:.2f}" if value == value else "-" for value in figures]
         )
-    return rows
+    return table_lines(head, rows)
 
 
 def _in_short(groups: dict[str, list[Scored]]) -> str:
@@ -121,15 +131,15 @@ def _in_short(groups: dict[str, list[Scored]]) -> str:
     for name, members in groups.items():
         said = []
         for parts in _by(members, "system").values():
-            counts = _total(parts)
+            counts, unit = _total(parts), parts[0].unit
             found, false = share(counts.tp, counts.attacks), share(counts.fp, counts.benign)
             said.append(
                 f"{parts[0].system} "
                 + " and ".join(
                     text
                     for text, there in (
-                        (f"finds {_percent(found)} of the attack flows", counts.attacks),
-                        (f"calls {_percent(false)} of the benign flows attacks", counts.benign),
+                        (f"finds {_percent(found)} of the attack {unit}", counts.attacks),
+                        (f"calls {_percent(false)} of the benign {unit} attacks", counts.benign),
                     )
                     if there
                 )
@@ -144,7 +154,7 @@ def _percent(value: Share) -> str:
 
 def _test_row(one: Scored) -> list[Cell]:
     counts = one.confusion
-    return [one.test, one.system, len(one.scores), counts.attacks, *_figures(counts)]
+    return [one.test, one.system, len(one.scores), one.unit, counts.attacks, *_figures(counts)]
 
 
 def _figures(counts: Confusion) -> list[Cell]:
@@ -184,7 +194,7 @@ def _add_group(report: Report, name: str, systems: list[list[Scored]], local_rat
     for one in whole:
         report.figure(
             f"Confusion matrix of {one.system}, {name}",
-            "Counts of flows, and their share of the benign flows above and of the attacks below; a good"
+            f"Counts of {one.unit}, and their share of the benign ones above and of the attacks below; a good"
             " detector is dark from top left to bottom right.",
             plots.confusion_matrix(one.confusion),
         )
@@ -194,8 +204,8 @@ def _add_group(report: Report, name: str, systems: list[list[Scored]], local_rat
         if one.history:
             report.figure(
                 f"Accuracy and loss of {one.system}, {name}",
-                "Lines of training and validation that part say that the network learns its training flows by"
-                " heart." + ("" if len(systems[0]) == 1 else " Of the first test."),
+                "Lines of training and validation that part say that the network learns what it is fitted on"
+                " by heart." + ("" if len(systems[0]) == 1 else " Of the first test."),
                 plots.accuracy_and_loss(one.history),
             )
 
@@ -204,7 +214,7 @@ def _known(whole: Sequence[Scored]) -> str:
     """What a reader must know of the rows of a group."""
     first = whole[0]
     attacks = int(first.truth.sum())
-    text = f"{len(first.scores):,} flows are judged, {attacks:,} of them attacks."
+    text = f"{len(first.scores):,} {first.unit} are judged, {attacks:,} of them attacks."
     if first.leaked is not None:
         text += f" {first.leaked:,} equal a training flow in all that a model sees."
     return text
@@ -214,16 +224,20 @@ def _add_families(report: Report, name: str, whole: Sequence[Scored]) -> None:
     families = [family_recall(one.labels, one.label, one.flagged) for one in whole]
     report.table(
         f"Recall by family, {name}",
-        [Column("family"), Column("flows", "count"), *(Column(one.system, _PERCENT, 1) for one in whole)],
+        [
+            Column("family"),
+            Column(whole[0].unit, "count"),
+            *(Column(one.system, _PERCENT, 1) for one in whole),
+        ],
         [
             [row[0].family, row[0].rows, *(Share(one.recall, one.low, one.high) for one in row)]
             for row in zip(*families, strict=True)
         ],
-        "Of each kind of attack, the share of flows that was called an attack, with its 95 % interval.",
+        f"Of each kind of attack, the share of {whole[0].unit} called an attack, with its 95 % interval.",
     )
     report.figure(
         f"Recall by family, {name}",
-        "The further right, the more of that attack's flows were found; bars are 95 % intervals.",
+        "The further right, the more of that attack was found; bars are 95 % intervals.",
         plots.family_recalls({one.system: found for one, found in zip(whole, families, strict=True)}),
     )
 
@@ -237,7 +251,7 @@ def _add_rates(report: Report, name: str, whole: Sequence[Scored]) -> None:
     told = ""
     if unresolved:
         told = (
-            f" There are {int((~whole[0].truth).sum()):,} benign flows, too few to tell"
+            f" There are {int((~whole[0].truth).sum()):,} benign {whole[0].unit}, too few to tell"
             f" {' and '.join(_one_in(one.rate) for one in unresolved)}: there it is the recall without any"
             " false alarm."
         )
@@ -245,12 +259,12 @@ def _add_rates(report: Report, name: str, whole: Sequence[Scored]) -> None:
         f"Recall at fixed false-alarm rates, {name}",
         [Column("system"), *(Column(_one_in(rate), _PERCENT, 1) for rate in RATES)],
         [[n, *(Share(one.recall, one.low, one.high) for one in found)] for n, found in rates.items()],
-        "How much is found when the threshold is set, on these very flows, so that one benign flow in so many"
-        f" raises an alarm.{told}",
+        f"How much is found when the threshold is set, on these very {whole[0].unit}, so that one benign one"
+        f" in so many raises an alarm.{told}",
     )
     report.figure(
         f"Recall at fixed false-alarm rates, {name}",
-        "Further left is quieter; a hollow mark says that there are too few benign flows for that rate.",
+        "Further left is quieter; a hollow mark says that too few are benign to tell that rate.",
         plots.recall_at_rates(rates),
     )
 
@@ -274,11 +288,11 @@ def _add_local(report: Report, name: str, systems: list[list[Scored]], rate: flo
         return
     few = not all(one.resolvable for each in kept.values() for one in each)
     report.table(
-        f"Before and after calibration on local benign flows, {name}",
+        f"Before and after calibration on local benign traffic, {name}",
         [Column("system"), Column("threshold"), Column("recall", _PERCENT), Column("false alarms", _PERCENT)],
         rows,
-        f"The first 30 % of the benign flows set a threshold that lets {_one_in(rate)} of them raise an"
-        " alarm; both rows judge all other flows."
+        f"The first 30 % of the benign {systems[0][0].unit} set a threshold that lets {_one_in(rate)} of them"
+        " raise an alarm; both rows judge all others."
         + (" In some test they were too few for that rate, so none of them may." if few else ""),
     )
     report.data(f"local thresholds, {name}", kept)
@@ -295,11 +309,12 @@ def _add_days(report: Report, name: str, systems: list[list[Scored]]) -> None:
             f"Alarms a day, {name}",
             [
                 Column("test"), Column("system"), Column("days of traffic", "number"),
-                Column("flows flagged a day", "number", 1), Column("false ones a day", "number", 1),
+                Column(f"{systems[0][0].unit} flagged a day", "number", 1),
+                Column("false ones a day", "number", 1),
             ],
             rows,
-            "A day is 24 hours in which flows began. Each flagged flow counts; where the data holds a sample"
-            " of the benign traffic, multiply the false ones by what is left out.",
+            "A day is 24 clock hours with traffic. Each one flagged counts; where the data holds a sample of"
+            " the benign traffic, multiply the false ones by what is left out.",
         )  # fmt: skip
 
 
@@ -319,7 +334,7 @@ def _add_curves(report: Report, name: str, whole: Sequence[Scored]) -> None:
     if likely:
         report.figure(
             f"Calibration curve, {name}",
-            "Of the flows with a score around 0.8, eight in ten would be attacks if scores were"
+            f"Of the {likely[0].unit} with a score around 0.8, eight in ten would be attacks if scores were"
             " probabilities: then the line follows the dots.",
             plots.calibration_curve({one.system: reliability(one.truth, one.scores) for one in likely}),
         )

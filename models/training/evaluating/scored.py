@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.calibration import covered_days, threshold_for
+from models.scaling import Kind
 from models.training.evaluating.trials import Trial
 from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.table import NO_TIME, FlowTable
 from models.training.intervals import Share, share
-from models.training.metrics import Confusion, confusion, covered_days, threshold_at
+from models.training.metrics import Confusion, confusion
 from models.training.systems.base import Entry
 
 History = list[dict[str, float]]
@@ -37,6 +39,7 @@ class Scored:
     fitted_on: int  #: rows; 0 where the model was given
     leaked: int | None  #: rows here with a twin among those; None where the training rows are not known
     history: History  #: learning curve, empty for what has none
+    unit: str = "flows"  #: what the n rows are, in the plural
 
     @property
     def truth(self) -> npt.NDArray[np.bool_]:
@@ -51,9 +54,9 @@ class Scored:
         return confusion(self.truth, self.flagged)
 
 
-def fit_and_score(trial: Trial, entry: Entry, seed: int, log: Callable[[str], None]) -> Scored:
+def fit_and_score(trial: Trial, entry: Entry, scale: Kind, seed: int, log: Callable[[str], None]) -> Scored:
     """Fit a system on the training rows of a trial, from nothing, and score the judged rows."""
-    made = Preprocessing.fit(trial.train, trial.fitting)
+    made = Preprocessing.fit(trial.train, trial.fitting, scale=scale)
     attack = trial.train.attack
     system = entry.make(made.names)
     fitting, held = trial.fitting, trial.validation
@@ -117,8 +120,9 @@ def pooled(parts: Sequence[Scored]) -> Scored:
         np.concatenate([part.scores + (first.threshold - part.threshold) for part in parts]),
         first.threshold,
         round(sum(part.fitted_on for part in parts) / len(parts)),
-        sum(part.leaked or 0 for part in parts),
+        None if first.leaked is None else sum(part.leaked or 0 for part in parts),
         first.history,
+        first.unit,
     )
 
 
@@ -171,7 +175,7 @@ def local_threshold(scored: Scored, rate: float, seed: int = 1) -> LocalThreshol
     else:
         order = benign[np.argsort(scored.time[benign], kind="stable")]
     local = order[:count]
-    threshold = threshold_at(scored.scores[local], rate)
+    threshold = threshold_for(scored.scores[local], rate)
     judged = np.ones(len(scored.scores), bool)
     judged[local] = False
     truth, scores = scored.truth[judged], scored.scores[judged]

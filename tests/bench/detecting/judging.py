@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from models.calibration import threshold_for
 from models.training.dataset import CaptureWindows
+from models.training.evaluating.naming import SLACK_S
 from models.training.labels import CaptureLabel
 
 MARKS = (0.015, 0.05)
-SLACK_S = 120.0
 SCRIPTED = ("domainator", "allkahra-mqtt")
 
 #: What a row's figures are called, and without which origins they are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from models.training.fitting import Model, assign_folds
+from models.training.journal import Journal
 from models.training.network_fit import Options
 from tests.bench.detecting.corpora import Change, Corpus
 from tests.bench.detecting.judging import Result, Scores
 from tests.bench.detecting.systems import SHIPPED, Fold, System
-
-Key = tuple[str, int, int]  # system, folding, fold
 
 #: Called with the number of a fold and its model.
 Keep = Callable[[int, Model], None]
@@ -32,45 +30,41 @@ class Runs:
     """
 
     def __init__(self, path: Path, setting: dict[str, Any]) -> None:
-        self._path, self._setting = path, setting
-        self._done: dict[Key, dict[str, list[list[float | None]]]] = {}
-        if path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    run = json.loads(line)
-                except ValueError:
-                    continue  # cut while it was written
-                if run["setting"] == setting:
-                    self._done[run["system"], run["folding"], run["fold"]] = run["captures"]
+        self._setting = setting
+        self._journal = Journal(path, ("setting", "system", "folding", "fold"))
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._done
+    def captures(self, system: str, folding: int, fold: int) -> dict[str, list[list[float | None]]] | None:
+        """What a system decided on a fold's captures, by path; None when it is not done."""
+        run = self._journal.get(setting=self._setting, system=system, folding=folding, fold=fold)
+        return None if run is None else run["captures"]
 
-    def add(self, key: Key, captures: dict[str, list[tuple[float, float]]], seconds: float) -> None:
+    def add(
+        self,
+        system: str,
+        folding: int,
+        fold: int,
+        captures: dict[str, list[tuple[float, float]]],
+        seconds: float,
+    ) -> None:
         """Keep what a system decided on a fold's captures, by path."""
         finite = {
             path: [[None if math.isinf(v) else round(v, 6) for v in way] for way in ways]
             for path, ways in captures.items()
         }
-        self._done[key] = finite  # type: ignore[assignment]
-        run = {"setting": self._setting, "system": key[0], "folding": key[1], "fold": key[2]}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        text = self._path.read_text() if self._path.exists() else ""
-        with self._path.open("a") as file:
-            if text and not text.endswith("\n"):
-                file.write("\n")
-            file.write(json.dumps(run | {"seconds": round(seconds, 1), "captures": finite}) + "\n")
+        run = {"setting": self._setting, "system": system, "folding": folding, "fold": fold}
+        self._journal.add(run | {"seconds": round(seconds, 1), "captures": finite})
 
     def result(self, corpus: Corpus, systems: Sequence[System], folding: int, folds: int) -> Result:
         """One folding, with the systems that are done on all of its folds."""
         result = Result(list(corpus.labels), assign_folds(corpus.labels, folds, folding))
         place = {label.path: i for i, label in enumerate(corpus.labels)}
         for system in systems:
-            if any((system.key, folding, fold) not in self for fold in range(folds)):
+            done = [self.captures(system.key, folding, fold) for fold in range(folds)]
+            if None in done:
                 continue
             ways: list[Scores] = []
-            for fold in range(folds):
-                for path, decided in self._done[system.key, folding, fold].items():
+            for captures in done:
+                for path, decided in (captures or {}).items():
                     ways += [Scores.none(len(place)) for _ in range(len(ways), len(decided))]
                     for way, (highest, naming) in zip(ways, decided, strict=True):
                         way.highest[place[path]] = -np.inf if highest is None else highest
@@ -97,7 +91,7 @@ def run_all(
         changed: tuple[Change | None, Corpus] = (None, corpus)
         for system in systems:
             keeping = keep if system is SHIPPED and folding == foldings[0] else None
-            left = [f for f in range(folds) if keeping or (system.key, folding, f) not in runs]
+            left = [f for f in range(folds) if keeping or runs.captures(system.key, folding, f) is None]
             if left and changed[0] is not system.change:
                 changed = (None, corpus)  # the last one's windows are let go before the next are made
                 if system.change is not None:
@@ -108,7 +102,7 @@ def run_all(
                 score = system.fit(Fold(changed[1], of_capture != fold, options, take))
                 decided = {corpus.labels[i].path: score(int(i)) for i in np.flatnonzero(of_capture == fold)}
                 seconds = time.monotonic() - started
-                runs.add((system.key, folding, fold), decided, seconds)
+                runs.add(system.key, folding, fold, decided, seconds)
                 print(
                     f"folding {folding}, {system.name}, fold {fold + 1} of {folds}: {seconds:.0f} s",
                     flush=True,

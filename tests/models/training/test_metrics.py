@@ -11,10 +11,8 @@ from models.training.intervals import share
 from models.training.metrics import (
     Confusion,
     confusion,
-    covered_days,
     family_recall,
     recall_at,
-    threshold_at,
 )
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
@@ -98,26 +96,6 @@ def test_recall_of_each_family_by_name() -> None:
 # -- recall at a rate
 
 
-def test_threshold_lets_that_share_of_benign_rows_be_above_it() -> None:
-    benign = np.arange(100.0)
-    assert threshold_at(benign, 0.05) == 94
-    assert (benign > threshold_at(benign, 0.05)).sum() == 5
-    assert threshold_at(benign, 0.001) == 99
-    assert threshold_at(benign, 1.0) == -math.inf
-
-
-def test_rates_that_are_no_exact_binary_numbers_allow_their_count() -> None:
-    for rate, rows in ((0.1, 30), (0.01, 700), (0.001, 9000), (0.29, 100)):
-        assert (np.arange(float(rows)) > threshold_at(np.arange(float(rows)), rate)).sum() == round(
-            rate * rows
-        )
-
-
-def test_a_threshold_without_benign_scores_is_refused() -> None:
-    with pytest.raises(ValueError, match="no benign scores"):
-        threshold_at(np.empty(0), 0.1)
-
-
 def test_recall_at_rates_by_hand() -> None:
     # 10 benign rows 0 to 9; attacks at 8.5, 9.5 and 3: one false alarm allows what is above 8.
     truth = np.array([False] * 10 + [True] * 3)
@@ -157,12 +135,3 @@ def test_without_attacks_recall_is_unknown_but_the_threshold_is_not() -> None:
 
 def test_of_no_rows_nothing_is_told() -> None:
     assert [one.resolvable for one in recall_at(*NOTHING)] == [False] * 4
-
-
-# -- time
-
-
-def test_days_of_traffic_are_the_hours_in_which_flows_began() -> None:
-    hour = 3_600_000_000_000
-    assert covered_days(np.array([0, 1, hour - 1, hour, 30 * hour])) == 3 / 24
-    assert covered_days(np.empty(0, np.int64)) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from capture.columns import COLUMNS
+from models.bundle import Bundle
 from models.training.cli import main
+from tests.models.test_train_cli import Corpus, write_corpus
 from tests.models.training.flows.making import CORRECTED, ML_CSV, line, rows, write
 
 pytest.importorskip("matplotlib", reason="needs matplotlib")
@@ -121,7 +123,7 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
     assert report(tmp_path / "first")["date"] == "2026-01-02"
     assert (
-        "--protocol random --systems random-forest --seed 1 --shuffles 1"
+        "--protocol random --systems random-forest --scale minmax --seed 1 --shuffles 1"
         in report(tmp_path / "first")["command"]
     )
 
@@ -245,3 +247,67 @@ def test_a_report_is_not_written_over_a_file(tmp_path: Path, capsys: pytest.Capt
     assert evaluate(data, "--protocol", "days", "--out", tmp_path / "out") == 1
     assert f"{tmp_path / 'out'}: is a file" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "mine"
+
+
+# -- captures
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    pytest.importorskip("pyarrow", reason="needs pyarrow to read records")
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def test_a_bundle_of_windows_is_judged_on_captures(
+    corpus: Corpus, save: Callable[..., Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [save().path, "--records", corpus.records, "--labels", corpus.labels, "--out", tmp_path / "out"]
+    assert evaluate(*words) == 0
+    captures, windows = judged_in(tmp_path / "out")
+    assert (captures["group"], windows["group"], captures["system"]) == ("captures", "windows", "small-1")
+    counts = captures["confusion"]
+    assert (counts["tp"] + counts["fn"], counts["tn"] + counts["fp"]) == (4, 4)
+    assert sum(windows["confusion"].values()) > 100
+    assert "8 captures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--records", "DIR"], "captures are judged with --records and --labels, both"),
+        (["--protocol", "captures"], "captures are judged with --records and --labels, both"),
+        (["--records", "DIR", "--labels", "L"], "as-is judges one BUNDLE on --records"),
+        (["DIR", "--records", "DIR", "--labels", "L", "--protocol", "captures"], "takes no bundle"),
+        (["--records", "DIR", "--labels", "L", "--protocol", "days"], "with --protocol as-is or captures"),
+        (["--records", "DIR", "--labels", "L", "--train", "DIR"], "belong to --protocol cross-set"),
+    ],
+)
+def test_wrong_use_of_captures_is_one_line(
+    words: Sequence[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(*words, "--out", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and says in error
+
+
+def test_records_of_no_labelled_capture_are_told(
+    corpus: Corpus, save: Callable[..., Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+    words = [save().path, "--records", tmp_path / "none", "--labels", corpus.labels]
+    assert evaluate(*words, "--out", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "no window in the records of the 8 labelled captures" in error
+
+
+@pytest.mark.slow
+def test_captures_are_judged_by_networks_of_other_origins(corpus: Corpus, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
+    words = ["--protocol", "captures", "--records", corpus.records, "--labels", corpus.labels]
+    assert evaluate(*words, "--folds", 2, "--epochs", 1, "--out", tmp_path / "out") == 0
+    judged = judged_in(tmp_path / "out")
+    assert [one["group"] for one in judged] == ["captures"] * 2 + ["windows"] * 2
+    assert [sum(one["confusion"].values()) for one in judged[:2]] == [4, 4]
+    origins = [set(one["test"].split(": ")[1].split(", ")) for one in judged[:2]]
+    assert origins[0] | origins[1] == set("abcd") and not origins[0] & origins[1]
+    assert all(len(one["history"]) == 1 for one in judged)

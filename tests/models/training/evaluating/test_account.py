@@ -72,10 +72,10 @@ def test_every_test_and_system_has_its_row(data: dict[str, Any], scored: list[Sc
     assert [row[:2] for row in rows] == [[one.test, one.system] for one in scored]
     for row, one in zip(rows, scored, strict=True):
         counts = one.confusion
-        assert row[2:4] == [400, counts.attacks]
-        assert row[4:8:3] == [counts.accuracy, counts.f1] and row[5] == counts.precision
-        assert row[6]["value"] == counts.recall
-        assert row[8] == {
+        assert row[2:5] == [400, "flows", counts.attacks]
+        assert row[5:9:3] == [counts.accuracy, counts.f1] and row[6] == counts.precision
+        assert row[7]["value"] == counts.recall
+        assert row[9] == {
             "value": counts.false_alarm_rate,
             "low": share(counts.fp, counts.benign).low,
             "high": share(counts.fp, counts.benign).high,
@@ -107,7 +107,7 @@ def test_rates_that_the_data_cannot_tell_are_named(data: dict[str, Any], scored:
 
 
 def test_local_thresholds_are_told_before_and_after(data: dict[str, Any]) -> None:
-    rows = table(data, "Before and after calibration on local benign flows, unseen days")
+    rows = table(data, "Before and after calibration on local benign traffic, unseen days")
     assert [row[:2] for row in rows] == [
         ["CNN-LSTM", "as fitted"],
         ["CNN-LSTM", "calibrated"],
@@ -164,7 +164,7 @@ def test_benign_flows_alone_give_false_alarms_and_claim_no_recall() -> None:
     assert "finds" not in text and "of the benign flows attacks" in text
     assert [one["title"] for one in data["tables"]] == [
         "Every test",
-        "Before and after calibration on local benign flows, unseen days",
+        "Before and after calibration on local benign traffic, unseen days",
         "Alarms a day, unseen days",
     ]
     assert [one["title"] for one in data["figures"]] == ["Confusion matrix of CNN-LSTM, unseen days"]
@@ -191,4 +191,14 @@ def test_distances_have_no_calibration_curve(scored: list[Scored]) -> None:
 
 def test_a_terminal_shows_percent_and_a_dash_for_what_is_unknown() -> None:
     shown = table_of_tests([one_test("only", "net", 3, rows=4, label=np.zeros(4, int), scores=np.zeros(4))])
-    assert shown[1] == ["only", "net", "4", "0", "100.00", "-", "-", "-", "0.00"]
+    assert shown[1].split() == ["only", "net", "4", "flows", "0", "100.00", "-", "-", "-", "0.00"]
+
+
+def test_what_is_judged_is_named(scored: list[Scored]) -> None:
+    from dataclasses import replace
+
+    data = written([replace(one, unit="windows", group="windows") for one in scored[:1]])
+    assert "of the benign windows attacks" in data["sections"][0]["text"]
+    (families,) = [one for one in data["tables"] if one["title"] == "Recall by family, windows"]
+    assert families["columns"][1]["name"] == "windows"
+    assert "flows" not in json.dumps(data)

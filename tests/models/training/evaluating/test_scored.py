@@ -119,7 +119,7 @@ def test_a_system_is_fitted_on_its_rows_scaled_by_them_and_judged_on_the_others(
     table = flow_table([[0.0], [10.0], [5.0], [20.0], [2.0]], [0, 1, 0, 1, 0], time=np.arange(5))
     trial = Trial("t", "g", table, np.array([0, 1]), np.array([2]), table, np.array([3, 4]), leaked=7)
     system = Remembers()
-    one = fit_and_score(trial, entry(system), 3, print)
+    one = fit_and_score(trial, entry(system), "minmax", 3, print)
     x, y, validation, seed = system.given
     assert (x.ravel().tolist(), y.tolist(), seed) == ([0, 1], [False, True], 3)
     assert (validation[0].ravel().tolist(), validation[1].tolist()) == ([0.5], [False])
