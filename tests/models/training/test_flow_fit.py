@@ -107,8 +107,8 @@ def test_parts_are_scaled_by_training_rows_and_best_features_kept() -> None:
 
 def test_sizes_and_options_are_changed_by_name() -> None:
     changed = with_sizes(SMALL, {"filters": 9, "batch_size": 7})
-    assert (changed.sizes["filters"], changed.sizes["lstm"], changed.options.batch_size) == (9, 4, 7)
-    assert SMALL.sizes["filters"] == 4
+    assert (changed.sizes["filters"], changed.sizes["lstm"], changed.options.batch_size) == (9, 8, 7)
+    assert SMALL.sizes["filters"] == 8
     with pytest.raises(ValueError, match="no size or option colour"):
         with_sizes(SMALL, {"colour": 1})
     with pytest.raises(TrainingError, match="no network of these sizes: pooling 99 is longer"):
