@@ -27,8 +27,9 @@ def table(count: int, seed: int = 0, attacks: float = 0.3, repeated: int = 0) ->
     random = np.random.default_rng(seed)
     label = np.where(random.random(count) < attacks, random.integers(1, 3, count), 0).astype(np.int16)
     values = np.exp(random.normal(5.0, 1.0, (count, len(NAMES)))).astype(np.float32)
-    values[label == 1, 3] *= 40
-    values[label == 2, 7] /= 40
+    # Several neighbours each: the paper's filters go over all features alike, and one is easily missed.
+    values[label == 1, :6] *= 40
+    values[label == 2, 6:] /= 40
     protocol = np.where(random.random(count) < 0.8, 6, 17).astype(np.int16)
     index = np.concatenate([np.arange(count), np.arange(repeated)])
     label, values, protocol = label[index], values[index], protocol[index]
