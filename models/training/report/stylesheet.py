@@ -61,6 +61,6 @@ figcaption strong { color: var(--text); }
   pre.listing { white-space: pre-wrap; }
   section.table, figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
-  img { max-height: 11cm; width: auto; }
+  img { max-height: 8.5cm; width: auto; }
 }
 """
