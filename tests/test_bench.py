@@ -56,3 +56,20 @@ def test_a_slice_has_the_first_packets_of_a_classic_capture(tmp_path: Path) -> N
     assert whole.read_bytes().startswith(piece.read_bytes())
     whole.write_bytes(b"\x0a\x0d\x0d\x0a" + bytes(60))
     assert not meter.copy_packets(whole, piece, 5)
+
+
+@pytest.mark.slow
+def test_an_epoch_of_synthetic_windows_is_measured_at_each_batch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
+    from tests.bench import fit
+
+    data = fit.synthetic(300, 40)
+    assert data.rows.shape == (300, 16, 85) and not data.rows.table[0].any()
+    assert (data.family >= 0).sum() == data.label.sum() == 150
+    monkeypatch.setattr(fit, "epoch_seconds", lambda data, batch, epochs: ([2.0, 1.5], [3.0, 1.0]))
+    monkeypatch.setattr(sys, "argv", ["fit", "--windows", "300", "--rows", "40", "--batch", "64,128"])
+    fit.main()
+    rows = [line.split(" | ")[:5] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == [["| 300", batch, "2", "1", "300"] for batch in ("64", "128")]

@@ -27,11 +27,13 @@ def test_each_runtime_is_measured_or_said_to_be_left_out(
     lines = capsys.readouterr().out.splitlines()
     figures = json.loads(out.read_text())
     assert list(figures) == ["LiteRT on CPU"]
-    rates = figures["LiteRT on CPU"]
+    rates, cpu = figures["LiteRT on CPU"]["windows_s"], figures["LiteRT on CPU"]["windows_cpu_s"]
     assert rates.keys() == {"1", "70"} and min(rates.values()) > 0
     assert lines[2].split() == ["1", f"{rates['1']:,.0f}", "(1.00)"]
     assert lines[3].split() == ["70", f"{rates['70']:,.0f}", "(1.00)"]
-    assert lines[4] == "other: left out, no_such_package is not installed"
+    assert lines[4] == "windows a CPU second (ratio to the first)"
+    assert lines[7].split() == ["70", f"{cpu['70']:,.0f}", "(1.00)"]
+    assert lines[8] == "other: left out, no_such_package is not installed"
 
 
 @pytest.mark.slow
@@ -50,5 +52,5 @@ def test_jax_is_measured_without_tensorflow_or_the_base(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["device"].startswith("Keras on JAX ")
+    assert found["device"].startswith("Keras and JAX ")
     assert found["windows_s"]["3"] > 0

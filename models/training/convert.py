@@ -124,8 +124,10 @@ def quiet_export() -> Iterator[None]:
 def _runner(flatbuffer: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    # The signature's runner keeps the interpreter.
-    return Interpreter(model_content=flatbuffer, num_threads=1).get_signature_runner()
+    with no_remarks():  # the C++ side tells of its delegate
+        interpreter = Interpreter(model_content=flatbuffer, num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter.get_signature_runner()  # which keeps the interpreter
 
 
 def _finite(gap: np.floating[Any]) -> float:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,15 +68,19 @@ def main() -> None:
             continue
         figures, remark = in_a_process(runtime, arguments)
         if figures:
-            found[figures["device"]] = figures["windows_s"]
+            found[str(figures.pop("device"))] = figures
         else:
             remarks.append(f"{runtime.name}: left out, {remark}")
-    show(found, remarks, arguments.batches)
+    show("windows a second", {name: one["windows_s"] for name, one in found.items()}, arguments.batches)
+    on_cpu = {name: one["windows_cpu_s"] for name, one in found.items() if not name.endswith("GPU")}
+    show("windows a CPU second", on_cpu, arguments.batches)
+    for remark in remarks:
+        print(remark)
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def in_a_process(runtime: Runtime, arguments: argparse.Namespace) -> tuple[dict[str, object], str]:
+def in_a_process(runtime: Runtime, arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """A runtime's figures, or why there are none: two runtimes in one process would share threads."""
     command = [sys.executable, "-m", "tests.bench.score", "--runtime", runtime.name]
     command += ["--batches", *map(str, arguments.batches), "--seconds", str(arguments.seconds)]
@@ -95,23 +100,25 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         device, prepare = tensorflow(arguments.bundle, gpu)
     else:
         device, prepare = start(arguments.bundle)
-    rates = {}
+    figures: dict[str, dict[str, float]] = {"windows_s": {}, "windows_cpu_s": {}}
     for batch in arguments.batches:
-        rates[str(batch)] = rate(prepare(batch), batch, arguments.seconds)
-    return {"device": device, "windows_s": rates}
+        wall, cpu = rate(prepare(batch), batch, arguments.seconds)
+        figures["windows_s"][str(batch)], figures["windows_cpu_s"][str(batch)] = wall, cpu
+    return {"device": device, **figures}
 
 
-def rate(forward: Forward, batch: int, seconds: float) -> float:
-    """Windows a second of the fastest of three turns, once everything is compiled and warm."""
+def rate(forward: Forward, batch: int, seconds: float) -> tuple[float, float]:
+    """Windows a second of the fastest of three turns, once everything is compiled and warm, and windows a
+    CPU second over all turns, of all threads: what is left of it on a machine that does other things."""
     forward()
-    best = 0.0
+    best, called, began_cpu = 0.0, 0, time.process_time()
     for _ in range(3):
         calls, began = 0, time.perf_counter()
         while (spent := time.perf_counter() - began) < seconds / 3 or not calls:
             forward()
             calls += 1
-        best = max(best, calls * batch / spent)
-    return best
+        best, called = max(best, calls * batch / spent), called + calls
+    return best, called * batch / (time.process_time() - began_cpu)
 
 
 def windows(batch: int, spec: object) -> tuple[np.ndarray, np.ndarray]:
@@ -198,22 +205,22 @@ def jax(folder: Path) -> tuple[str, Callable[[int], Forward]]:
         rows, counters = (backend.device_put(values, device) for values in windows(batch, spec))
         return lambda: np.asarray(run(rows, counters))
 
-    return f"Keras on JAX {backend.__version__}, {device.device_kind}", prepare
+    place = "CPU" if device.platform == "cpu" else f"{device.device_kind} GPU"
+    return f"Keras and JAX {backend.__version__} on {place}", prepare
 
 
-def show(found: dict[str, dict[str, float]], remarks: list[str], batches: list[int]) -> None:
-    """The table: windows a second, and in brackets the ratio to the first runtime at that batch."""
-    if found:
-        names = list(found)
-        width = [max(len(name), 20) for name in names]
-        print("windows a second (ratio to the first)")
-        print("   batch  " + "  ".join(f"{name:>{w}}" for name, w in zip(names, width)))
-        for batch in map(str, batches):
-            first = found[names[0]][batch]
-            cells = [f"{found[name][batch]:,.0f} ({found[name][batch] / first:.2f})" for name in names]
-            print(f"{int(batch):>8,}  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(cells, width)))
-    for remark in remarks:
-        print(remark)
+def show(title: str, found: dict[str, dict[str, float]], batches: list[int]) -> None:
+    """A table, with the ratio to the first runtime at that batch in brackets."""
+    if not found:
+        return
+    names = list(found)
+    width = [max(len(name), 20) for name in names]
+    print(f"{title} (ratio to the first)")
+    print("   batch  " + "  ".join(f"{name:>{w}}" for name, w in zip(names, width)))
+    for batch in map(str, batches):
+        first = found[names[0]][batch]
+        cells = [f"{found[name][batch]:,.0f} ({found[name][batch] / first:.2f})" for name in names]
+        print(f"{int(batch):>8,}  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(cells, width)))
 
 
 if __name__ == "__main__":

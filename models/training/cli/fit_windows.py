@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from models.training.fitting import Model
 
 
+#: Below so many steps of the optimizer a network has hardly begun to learn.
+_FEW_STEPS = 300
+
+
 def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
     from models.bundle_store import place_for
@@ -84,6 +88,9 @@ def _fit_and_save(
     folds = threshold_folds(collector.labels, args.folds, args.seed)
     if (folds < 0).any():
         print("too few origins to leave one out: the threshold comes from benign captures, left out in turn")
+    steps = args.epochs * -(-len(collector.training_set()) // options.batch_size)
+    if steps < _FEW_STEPS:
+        print(f"few windows: the optimizer takes {steps} steps; more --windows or --epochs give it more")
     load_tensorflow()
     benign = np.array([not label.attack for label in collector.labels])
     highest = np.full(len(benign), -np.inf)
