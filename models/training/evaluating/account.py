@@ -85,8 +85,7 @@ def write_account(
     report.table(
         "Every test",
         [
-            Column("test"), Column("system"), Column("judged", "count"), Column("of"),
-            Column("attacks", "count"),
+            Column("test"), Column("system"), Column("judged", "count"), Column("attacks", "count"),
             Column("accuracy", _PERCENT), Column("precision", _PERCENT), Column("recall", _PERCENT),
             Column("F1", _PERCENT), Column("false alarms", _PERCENT),
         ],
@@ -154,7 +153,8 @@ def _percent(value: Share) -> str:
 
 def _test_row(one: Scored) -> list[Cell]:
     counts = one.confusion
-    return [one.test, one.system, len(one.scores), one.unit, counts.attacks, *_figures(counts)]
+    named = one.test if one.unit == "flows" else f"{one.test}, {one.unit}"
+    return [named, one.system, len(one.scores), counts.attacks, *_figures(counts)]
 
 
 def _figures(counts: Confusion) -> list[Cell]:

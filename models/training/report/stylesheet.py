@@ -12,7 +12,7 @@ STYLESHEET = """\
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 60rem; background: var(--ground);
+  margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 68rem; background: var(--ground);
   color: var(--text); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif;
 }
 h1 { margin: 0; font-size: 1.9rem; line-height: 1.2; }
@@ -54,11 +54,13 @@ figcaption strong { color: var(--text); }
 @media print {
   :root { --ground: #fff; --text: #000; --faint: #444; --line: #bbb; --band: #fff; --accent: #000; }
   body { max-width: none; padding: 0; font-size: 10pt; }
+  table { font-size: 7.5pt; }
+  th, td { padding: .2rem .4rem; }
   nav { display: none; }
   .scroll { overflow: visible; }
   pre.listing { white-space: pre-wrap; }
   section.table, figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
-  img { max-height: 11cm; width: auto; }
+  img { max-height: 8.5cm; width: auto; }
 }
 """

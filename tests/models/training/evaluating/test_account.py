@@ -72,10 +72,10 @@ def test_every_test_and_system_has_its_row(data: dict[str, Any], scored: list[Sc
     assert [row[:2] for row in rows] == [[one.test, one.system] for one in scored]
     for row, one in zip(rows, scored, strict=True):
         counts = one.confusion
-        assert row[2:5] == [400, "flows", counts.attacks]
-        assert row[5:9:3] == [counts.accuracy, counts.f1] and row[6] == counts.precision
-        assert row[7]["value"] == counts.recall
-        assert row[9] == {
+        assert row[2:4] == [400, counts.attacks]
+        assert row[4:8:3] == [counts.accuracy, counts.f1] and row[5] == counts.precision
+        assert row[6]["value"] == counts.recall
+        assert row[8] == {
             "value": counts.false_alarm_rate,
             "low": share(counts.fp, counts.benign).low,
             "high": share(counts.fp, counts.benign).high,
@@ -198,6 +198,7 @@ def test_what_is_judged_is_named(scored: list[Scored]) -> None:
     from dataclasses import replace
 
     data = written([replace(one, unit="windows", group="windows") for one in scored[:1]])
+    assert table(data, "Every test")[0][0] == "Monday, windows"
     assert "of the benign windows attacks" in data["sections"][0]["text"]
     (families,) = [one for one in data["tables"] if one["title"] == "Recall by family, windows"]
     assert families["columns"][1]["name"] == "windows"
