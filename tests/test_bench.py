@@ -68,6 +68,7 @@ def test_an_epoch_of_synthetic_windows_is_measured_at_each_batch(
     data = fit.synthetic(300, 40)
     assert data.rows.shape == (300, 16, 85) and not data.rows.table[0].any()
     assert (data.family >= 0).sum() == data.label.sum() == 150
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")  # what the bench sets goes with the test
     monkeypatch.setattr(fit, "epoch_seconds", lambda data, batch, epochs: ([2.0, 1.5], [3.0, 1.0]))
     monkeypatch.setattr(sys, "argv", ["fit", "--windows", "300", "--rows", "40", "--batch", "64,128"])
     fit.main()

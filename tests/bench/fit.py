@@ -10,6 +10,7 @@ averaged.  RSS is the process's highest.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import sys
 import time
@@ -63,10 +64,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="of TensorFlow's operations")
     args = parser.parse_args()
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(args.threads)  # read when the first operation runs
     load_tensorflow()
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     data = synthetic(args.windows, args.rows)
     print("| windows | batch | epoch, s | CPU of it, s | windows a CPU second | highest RSS, GiB |")
     print("|---:|---:|---:|---:|---:|---:|")

@@ -74,14 +74,14 @@ def _names(label: CaptureLabel, finding: Finding) -> bool:
 
 
 def summary(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
-    """What was counted: its name, how many, of how many."""
+    """What was counted: its name, how many, of how many; nothing of which there is none."""
     judged = [one for one in verdicts if one.judged]
     attacks = [one for one in judged if one.label.attack]
     benign = [one for one in judged if not one.label.attack]
     named = [one for one in attacks if one.named]
     families = sorted({str(one.label.family) for one in attacks})
     of_family = [[one for one in attacks if str(one.label.family) == family] for family in families]
-    return [
+    counted = [
         ("attacks named", len(named), len(attacks)),
         *(
             (f"  {family}", sum(one.named for one in ones), len(ones))
@@ -90,6 +90,7 @@ def summary(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
         ("family right, of those named", sum(one.right_family for one in named), len(named)),
         ("benign captures disturbed", sum(one.findings > 0 for one in benign), len(benign)),
     ]
+    return [one for one in counted if one[2]]
 
 
 def write_verdicts(report: Report, verdicts: Sequence[Verdict]) -> None:

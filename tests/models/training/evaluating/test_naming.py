@@ -100,6 +100,7 @@ def test_what_is_counted_leaves_out_attacks_out_of_scope_or_of_unknown_hosts() -
         Verdict(BENIGN, 3, 4.2),
         Verdict(BENIGN, 0),
     ]
+    assert summary(verdicts[-1:]) == [("benign captures disturbed", 0, 1)]
     assert summary(verdicts) == [
         ("attacks named", 2, 3),
         ("  dos", 1, 1),
