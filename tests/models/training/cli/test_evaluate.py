@@ -13,7 +13,7 @@ import pytest
 from capture.columns import COLUMNS
 from models.bundle import Bundle
 from models.training.cli import main
-from tests.models.test_train_cli import Corpus, write_corpus
+from tests.models.training.cli.test_fit_windows import Corpus, write_corpus
 from tests.models.training.flows.making import CORRECTED, ML_CSV, line, rows, write
 
 pytest.importorskip("matplotlib", reason="needs matplotlib")

@@ -19,7 +19,7 @@ from models.training.labels import CaptureLabel, Networks
 from models.training.metrics import Confusion
 from models.training.network_fit import Options
 from tests.models.flows import table
-from tests.models.test_train_cli import ATTACKER, SERVER, scan, visits
+from tests.models.training.cli.test_fit_windows import ATTACKER, SERVER, scan, visits
 
 
 def label(path: str, origin: str = "a", *, attack: bool = False, **other: Any) -> CaptureLabel:

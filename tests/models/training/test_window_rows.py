@@ -11,7 +11,7 @@ from models.training.dataset import capture_windows
 from models.training.window_rows import WindowRows
 from models.window_columns import ROW_NAMES
 from tests.models.flows import random_records
-from tests.models.test_dataset import label
+from tests.models.training.test_dataset import label
 
 
 def windows_of(seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 from models.training.record_folder import RecordReader
 from tests.models.flows import record, table
-from tests.models.test_dataset import label
+from tests.models.training.test_dataset import label
 
 
 @pytest.fixture

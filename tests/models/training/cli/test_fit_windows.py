@@ -16,7 +16,7 @@ import pytest
 from models.training.cli import main
 from tests.models.flows import record, table
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 ATTACKER, SERVER, CLIENT = "198.51.100.66", "10.0.0.5", "10.0.0.21"
 
