@@ -27,11 +27,16 @@ _TENSORFLOW, _SKLEARN = "tensorflow", "sklearn"
 
 
 def _cnn_lstm(names: Sequence[str]) -> System:
-    return cnn_lstm(PaperSpec(len(names), **PAPER_SIZES), PAPER_OPTIONS)
+    return cnn_lstm(_spec(len(names), **PAPER_SIZES), PAPER_OPTIONS)
 
 
 def _plain(names: Sequence[str]) -> System:
-    return cnn_lstm(PaperSpec(len(names)), PLAIN_OPTIONS)
+    return cnn_lstm(_spec(len(names)), PLAIN_OPTIONS)
+
+
+def _spec(features: int, pooling: int = 2, **sizes: Any) -> PaperSpec:
+    """Of a table with very few features no more are pooled than there are."""
+    return PaperSpec(features, pooling=max(1, min(pooling, features)), **sizes)
 
 
 def cnn_lstm(spec: PaperSpec, options: EpochOptions) -> networks.Network:
