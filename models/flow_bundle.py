@@ -29,9 +29,10 @@ from models.bundle_files import (
     parse_json,
 )
 from models.bundle_store import Manifest, Opened, open_bundle, rewrite, write_bundle
-from models.errors import BundleError, RuntimeUnavailable
+from models.errors import BundleError
 from models.litert import Interpreted, builtin_only
-from models.network import PaperSpec, arrays_to_weights, paper_network
+from models.network import PaperSpec, paper_network
+from models.rebuilding import rebuilt
 
 PREPROCESSING = "preprocessing.json"
 
@@ -68,17 +69,7 @@ class FlowBundle:
 
         Raises RuntimeUnavailable without Keras, BundleError when the weights are another network's.
         """
-        try:
-            network = paper_network(self.spec, linear=linear)
-        except ImportError as error:
-            raise RuntimeUnavailable(
-                f"Keras cannot be loaded ({error}): pip install 'ids-daemon[train]'"
-            ) from None
-        try:
-            arrays_to_weights(network, self.weights())
-        except ValueError as error:
-            raise BundleError(f"{self.path}/{WEIGHTS}: {error}: {AGAIN}") from None
-        return network
+        return rebuilt(lambda: paper_network(self.spec, linear=linear), self.weights, self.path)
 
     def score(
         self, x: npt.NDArray[np.float32], runtime: Literal["litert", "keras"] = "litert"

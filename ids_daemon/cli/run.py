@@ -21,8 +21,8 @@ from ids_daemon.statsfile import StatsFile
 
 if TYPE_CHECKING:
     from capture import LiveCapture, LiveOptions, PacketBatch, SharedCapture
-    from ids_daemon.config import Capture, Outputs
-    from ids_daemon.pipeline import Meter, Pipeline
+    from ids_daemon.config import Capture, Config, Outputs
+    from ids_daemon.pipeline import Meter, Pipeline, PipelineStats
 
 _DESCRIPTION = """\
 Watch network interfaces and tell the configured outputs about attacks, until SIGTERM or Ctrl-C, which
@@ -47,32 +47,11 @@ def add(commands: Subcommands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    config = configuration(options, compile_filter=True)
+    config = _configured(options)
     interfaces = config.capture.interfaces
-    if not interfaces:
-        raise ConfigError(
-            ["capture.interfaces: is empty: name an interface there or with -i (`ip link` lists them)"]
-        )
 
-    problems = []
-    if config.capture.workers > 1 and options.record is not None:
-        problems.append("--record: needs capture.workers to be 1: the packets of several are in no order")
-    if config.capture.workers > 1 and config.detector.meter != "native":
-        problems.append("capture.workers: only the native meter works in several: set it to 1")
-    if problems:
-        raise ConfigError(problems)
-
-    from capture import open_interface, open_shared
-    from ids_daemon.fanout import FanOut
     from ids_daemon.pipeline import Pipeline, PipelineStats
-    from ids_daemon.recording import Recording
-    from ids_daemon.stages import (
-        build_incidents,
-        build_meter,
-        build_native_meter,
-        build_scoring,
-        load_kernels,
-    )
+    from ids_daemon.stages import build_incidents, build_scoring, load_kernels
 
     with ExitStack() as opened:
         opened.enter_context(hangups_ignored())
@@ -82,23 +61,8 @@ def run(options: argparse.Namespace) -> int:
         load_kernels(config, tell)
         scoring = build_scoring(config, own_addresses(interfaces))
         tell(scoring.description)
-        how = capture_options(config.capture)
-        workers = config.capture.workers
-        live: LiveCapture | SharedCapture
-        source: Iterable[PacketBatch]
-        meter: Meter
         passed = PipelineStats()
-        if workers == 1:
-            meter = build_meter(config)
-            source = live = opened.enter_context(open_interface(interfaces, tell=tell, **how))
-            if options.record is not None:
-                recording = Recording(options.record, live, tell)
-                opened.callback(recording.close)
-                source = recording.of(live)
-        else:
-            live = opened.enter_context(open_shared(interfaces, workers, tell=tell, **how))
-            meter = fan_out = FanOut(live.parts, [build_native_meter(config) for _ in range(workers)])
-            source = fan_out.ticks(passed)
+        live, source, meter = _watch(config, options.record, passed, opened)
         names = dict(enumerate(live.interfaces))
         eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, names.get)
         incidents = build_incidents(config)
@@ -140,6 +104,50 @@ def run(options: argparse.Namespace) -> int:
             if lost := losses_line(counts, meter.stats.not_metered()):
                 tell(f"left out: {lost}")
     return 0
+
+
+def _configured(options: argparse.Namespace) -> Config:
+    """The configuration; ConfigError for what cannot be run."""
+    config = configuration(options, compile_filter=True)
+    if not config.capture.interfaces:
+        raise ConfigError(
+            ["capture.interfaces: is empty: name an interface there or with -i (`ip link` lists them)"]
+        )
+    problems = []
+    if config.capture.workers > 1 and options.record is not None:
+        problems.append("--record: needs capture.workers to be 1: the packets of several are in no order")
+    if config.capture.workers > 1 and config.detector.meter != "native":
+        problems.append("capture.workers: only the native meter works in several: set it to 1")
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _watch(
+    config: Config, record: str | None, passed: PipelineStats, opened: ExitStack
+) -> tuple[LiveCapture | SharedCapture, Iterable[PacketBatch], Meter]:
+    """What is captured, the batches of it, and what meters them; `opened` closes them.
+
+    record: file for what is captured, with one worker.  passed: gets what several workers count.
+    """
+    from capture import open_interface, open_shared
+    from ids_daemon.fanout import FanOut
+    from ids_daemon.recording import Recording
+    from ids_daemon.stages import build_meter, build_native_meter
+
+    interfaces, workers = config.capture.interfaces, config.capture.workers
+    how = capture_options(config.capture)
+    if workers > 1:
+        shared = opened.enter_context(open_shared(interfaces, workers, tell=tell, **how))
+        fan_out = FanOut(shared.parts, [build_native_meter(config) for _ in range(workers)])
+        return shared, fan_out.ticks(passed), fan_out
+    meter = build_meter(config)
+    live = opened.enter_context(open_interface(interfaces, tell=tell, **how))
+    if record is None:
+        return live, live, meter
+    recording = Recording(record, live, tell)
+    opened.callback(recording.close)
+    return live, recording.of(live), meter
 
 
 def capture_options(section: Capture) -> LiveOptions:

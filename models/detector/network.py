@@ -1,4 +1,4 @@
-"""A bundle's network rebuilt in Keras from our own code: the file gives weights, never code."""
+"""A bundle's network in Keras, on whichever backend Keras runs."""
 
 from __future__ import annotations
 
@@ -9,26 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from models.bundle import Bundle
-from models.bundle_files import AGAIN, WEIGHTS
-from models.errors import BundleError, RuntimeUnavailable
-from models.network import arrays_to_weights, build
+from models.network import build
+from models.rebuilding import rebuilt
 
 Floats = npt.NDArray[np.float32]
 
 
 def restore(bundle: Bundle, *, unroll: bool) -> Any:
-    """The bundle's network as a keras.Model; BundleError when the weights are another network's."""
-    try:
-        network = build(bundle.spec, unroll=unroll)
-    except ImportError as error:
-        raise RuntimeUnavailable(
-            f"Keras cannot be loaded ({error}): pip install 'ids-daemon[train]'"
-        ) from None
-    try:
-        arrays_to_weights(network, bundle.weights())
-    except ValueError as error:
-        raise BundleError(f"{bundle.path}/{WEIGHTS}: {error}: {AGAIN}") from None
-    return network
+    """The bundle's network as a keras.Model; raises as `rebuilt` does."""
+    return rebuilt(lambda: build(bundle.spec, unroll=unroll), bundle.weights, bundle.path)
 
 
 def keras_forward(bundle: Bundle) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:
