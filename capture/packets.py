@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,20 +27,22 @@ class PacketBatch:
     link_type: npt.NDArray[np.uint16]  #: (n,) LINKTYPE_ number of the frame (tcpdump.org)
     until_ns: int = -1  #: no packet of a later batch is older than this, where it is said (>= 0)
 
-    @classmethod
-    def tick(cls, until_ns: int) -> PacketBatch:
+    @staticmethod
+    def tick(until_ns: int) -> PacketBatch:
         """No packets: time went by up to `until_ns`."""
-        return cls(
-            buffer=np.empty(0, np.uint8),
-            offset=np.empty(0, np.int64),
-            captured_length=np.empty(0, np.uint32),
-            wire_length=np.empty(0, np.uint32),
-            timestamp_ns=np.empty(0, np.int64),
-            interface=np.empty(0, np.uint16),
-            vlan=np.empty(0, np.int16),
-            link_type=np.empty(0, np.uint16),
-            until_ns=until_ns,
-        )
+        return replace(_NOTHING, until_ns=until_ns)
 
     def __len__(self) -> int:
         return len(self.offset)
+
+
+_NOTHING = PacketBatch(
+    buffer=np.empty(0, np.uint8),
+    offset=np.empty(0, np.int64),
+    captured_length=np.empty(0, np.uint32),
+    wire_length=np.empty(0, np.uint32),
+    timestamp_ns=np.empty(0, np.int64),
+    interface=np.empty(0, np.uint16),
+    vlan=np.empty(0, np.int16),
+    link_type=np.empty(0, np.uint16),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -128,26 +128,32 @@ def _watch(
 ) -> tuple[LiveCapture | SharedCapture, Iterable[PacketBatch], Meter]:
     """What is captured, the batches of it, and what meters them; `opened` closes them.
 
-    record: file for what is captured, with one worker.  passed: gets what several workers count.
+    record: file for what is captured, with one worker.  passed: gets what workers count.
     """
     from capture import open_interface, open_shared
-    from ids_daemon.fanout import FanOut
     from ids_daemon.recording import Recording
     from ids_daemon.stages import build_meter, build_native_meter
+    from ids_daemon.workers import Workers
 
-    interfaces, workers = config.capture.interfaces, config.capture.workers
+    interfaces, number = config.capture.interfaces, config.capture.workers
     how = capture_options(config.capture)
-    if workers > 1:
-        shared = opened.enter_context(open_shared(interfaces, workers, tell=tell, **how))
-        fan_out = FanOut(shared.parts, [build_native_meter(config) for _ in range(workers)])
-        return shared, fan_out.ticks(passed), fan_out
-    meter = build_meter(config)
-    live = opened.enter_context(open_interface(interfaces, tell=tell, **how))
-    if record is None:
-        return live, live, meter
-    recording = Recording(record, live, tell)
-    opened.callback(recording.close)
-    return live, recording.of(live), meter
+    live: LiveCapture | SharedCapture
+    sources: Sequence[Iterable[PacketBatch]]
+    if number > 1:
+        live = opened.enter_context(open_shared(interfaces, number, tell=tell, **how))
+        sources = live.parts
+    else:
+        live = opened.enter_context(open_interface(interfaces, tell=tell, **how))
+        sources = [live]
+        if record is not None:
+            recording = Recording(record, live, tell)
+            opened.callback(recording.close)
+            sources = [recording.of(live)]
+    if config.detector.meter != "native":
+        return live, sources[0], build_meter(config)
+    workers = Workers(sources, [build_native_meter(config) for _ in sources])
+    opened.callback(workers.stop)
+    return live, workers.ticks(passed), workers
 
 
 def capture_options(section: Capture) -> LiveOptions:

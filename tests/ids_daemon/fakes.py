@@ -177,6 +177,7 @@ class FakeMeter:
     def __init__(self) -> None:
         self.stats = MeterCounted(packets_metered=0, not_ip=0)
         self.advanced_to: list[int] = []
+        self.clock_ns = -1
 
     def process(self, batch: PacketBatch) -> Iterator[np.ndarray]:
         records = []
@@ -187,6 +188,7 @@ class FakeMeter:
             self.stats.counters["packets_metered"] += 1
             source, destination = (socket.inet_ntoa(frame[place : place + 4]) for place in (26, 30))
             ports = int.from_bytes(frame[34:36], "big"), int.from_bytes(frame[36:38], "big")
+            self.clock_ns = max(self.clock_ns, int(time_ns))
             second = (int(time_ns) - at(0)) / 1e9
             records.append(flow_record(source, destination, second=second, ports=ports))
         if records:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, Self
@@ -27,7 +27,7 @@ from tests.ids_daemon.shared import ROOT
 from tests.ids_daemon.test_pipeline import ATTACKER, VICTIM, scan
 from tests.packets import arp_frame, at, batch_of, ethernet, ip, pcap_bytes, tcp_frame, vxlan, write_pcap
 
-REAL_BUILD_METER = stages.build_meter
+REAL_METER = stages.build_native_meter
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def fake_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         scorer = FakeScorer()
         return stages.Scoring(scorer, "model-1", scorer.description)
 
-    monkeypatch.setattr(stages, "build_meter", lambda config, **options: FakeMeter())
+    monkeypatch.setattr(stages, "build_native_meter", lambda config, **options: FakeMeter())
     monkeypatch.setattr(stages, "build_scoring", scoring)
     for package in (capture, models):
         monkeypatch.setitem(vars(package), "kernels_are_cached", lambda: True)
@@ -235,7 +235,7 @@ def test_flows_writes_flows_and_records(ids: Any, scan_pcap: str, tmp_path: Path
 def test_flows_alone_count_captured_bytes_and_records_whole_packets(
     ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "build_meter", REAL_BUILD_METER)
+    monkeypatch.setattr(stages, "build_native_meter", REAL_METER)
     frames = [tcp_frame("10.0.0.1", "10.0.0.2", 40_000, 80, "PA", b"x" * 1000)]
     cut = write_pcap(tmp_path / "cut.pcap", [frames[0][:96]], [at(0)], wire_lengths=[len(frames[0])])
     flows, records = tmp_path / "f.csv", tmp_path / "r.parquet"
@@ -261,7 +261,7 @@ def test_flows_alone_count_captured_bytes_and_records_whole_packets(
 def test_flows_alone_keep_a_flow_for_times_that_run_backwards(
     ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "build_meter", REAL_BUILD_METER)
+    monkeypatch.setattr(stages, "build_native_meter", REAL_METER)
     ends = [("10.0.0.1", "10.0.0.2", 40_000, 80), ("10.0.0.3", "10.0.0.2", 40_000, 80)]
     frames = [tcp_frame(*ends[which], "A") for which in (0, 1, 0)]
     path = str(write_pcap(tmp_path / "back.pcap", frames, [at(0), at(200), at(60)]))
@@ -275,7 +275,7 @@ def test_flows_alone_keep_a_flow_for_times_that_run_backwards(
 def test_flows_of_tunnels_are_the_inner_ones_when_asked_for(
     ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
-    monkeypatch.setattr(stages, "build_meter", REAL_BUILD_METER)
+    monkeypatch.setattr(stages, "build_native_meter", REAL_METER)
     inner = tcp_frame("10.0.0.1", "10.0.0.2", 40_000, 80, "S")
     frame = ethernet(ip("192.0.2.1", "192.0.2.2", 17, vxlan(inner)))
     path = str(write_pcap(tmp_path / "vxlan.pcap", [frame], [at(0)]))
@@ -455,16 +455,18 @@ class FakeLive:
         for step in self._script:
             step()
             yield batch_of([], [])
-            if self._ended:
-                return
-        raise AssertionError("not stopped")
+        wait_until(lambda: self._ended, "not told to end")
 
 
 def wait_for(path: Path, count: int) -> None:
     """Until the file has so many lines; outputs write in threads of their own."""
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, f"{path}: nothing comes")
+
+
+def wait_until(happened: Callable[[], bool], else_: str) -> None:
     end = time.monotonic() + 10
-    while not (path.exists() and path.read_bytes().count(b"\n") >= count):
-        assert time.monotonic() < end, f"{path}: nothing comes"
+    while not happened():
+        assert time.monotonic() < end, else_
         time.sleep(0.01)
 
 
@@ -541,7 +543,7 @@ def test_ctrl_c_during_a_replay_tells_what_was_found_so_far(
             os.kill(os.getpid(), signal.SIGINT)
             return super().process(batch)
 
-    monkeypatch.setattr(stages, "build_meter", lambda config, **options: Interrupting())
+    monkeypatch.setattr(stages, "build_native_meter", lambda config, **options: Interrupting())
     frames, times = scan()
     path = tmp_path / "long.pcap"
     path.write_bytes(pcap_bytes(frames * 300, [t + n * 10**9 for n in range(300) for t in times]))

@@ -1,15 +1,17 @@
-"""Several workers that capture and meter, each in a thread with a table of its own.
+"""Workers that capture and meter, each in a thread with a table of its own.
 
-Their records are merged by time before the windows, because a scan is one host across all of
-them.  A worker's clock says that its later records are not older, so what is older than every
-clock can go on, in the order in which one meter would have given it.
+Packets do not wait for the scoring of those before them: a second of many new flows may take
+longer than that to score.  The workers' records are merged by time before the windows, because a
+scan is one host across all of them.  A worker's clock says that its later records are not older,
+so what is older than every clock can go on, in the order in which one meter would have given it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from ids_daemon.pipeline import Meter, PipelineStats, joined
 #: Records that wait of one worker before it waits for the others: 50 MB.  Its ring fills meanwhile,
 #: and what that loses the kernel counts.
 _WAITING = 1 << 16
+#: Records of one worker that go on at a time, so that whoever scores them looks around in between.
+_AT_ONCE = 1 << 13
 #: Nobody waits longer for another thread without looking around.
 _PATIENCE_S = 0.25
 #: How far packet time goes on before records are merged, unless nothing comes: a few at a time cost the
@@ -41,9 +45,17 @@ class ClockedMeter(Meter, Protocol):
 
 
 class _Worker(threading.Thread):
-    """One source through one meter; what comes out waits for the merge."""
+    """One source through one meter; what comes out waits for the merge, under the lock of `change`."""
 
-    def __init__(self, number: int, source: Source, meter: ClockedMeter, change: threading.Condition) -> None:
+    def __init__(
+        self,
+        number: int,
+        source: Source,
+        meter: ClockedMeter,
+        change: threading.Condition,
+        some_wait: Callable[[], bool],
+    ) -> None:
+        """`some_wait`: whether records wait, of whichever worker."""
         super().__init__(name=f"worker {number}", daemon=True)
         self.meter = meter
         self.traffic = PipelineStats()
@@ -54,6 +66,7 @@ class _Worker(threading.Thread):
         self.problem: BaseException | None = None
         self._source = source
         self._change = change
+        self._some_wait = some_wait
 
     def run(self) -> None:
         try:
@@ -79,14 +92,26 @@ class _Worker(threading.Thread):
             self.waiting += records
             self.count += sum(map(len, records))
             self.clock_ns = max(self.clock_ns, clock_ns)
-            self._change.notify_all()
+            # Time alone is news only to records that wait for it: a silent link wakes nobody.
+            if clock_ns == _END or self._some_wait():
+                self._change.notify_all()
 
-    def take(self, before_ns: int) -> list[np.ndarray]:
-        """The waiting records that are older; they come in the order of their times."""
+    def until_ns(self) -> int:
+        """Records older than this may go on, as far as this worker is concerned: `_AT_ONCE` or a few more."""
+        before = 0
+        for some in self.waiting:
+            if before + len(some) > _AT_ONCE:
+                time_ns = int(some["time_ns"][_AT_ONCE - before])
+                return min(self.clock_ns, max(time_ns, int(self.waiting[0]["time_ns"][0]) + 1))
+            before += len(some)
+        return self.clock_ns
+
+    def take(self, until_ns: int, side: Literal["left", "right"]) -> list[np.ndarray]:
+        """The waiting records that are older (`right`: or as old); they come in the order of their times."""
         taken = []
         while self.waiting:
             first = self.waiting[0]
-            older = int(np.searchsorted(first["time_ns"], before_ns))
+            older = int(np.searchsorted(first["time_ns"], until_ns, side))
             if older < len(first):
                 taken.append(first[:older])
                 self.waiting[0] = first[older:]
@@ -97,20 +122,20 @@ class _Worker(threading.Thread):
         return taken
 
 
-class FanOut:
+class Workers:
     """Workers behind the face of one meter; `ticks` is the source that goes with it."""
 
     def __init__(self, sources: Sequence[Source], meters: Sequence[ClockedMeter]) -> None:
         self._change = threading.Condition()
         self._workers = [
-            _Worker(number, source, meter, self._change)
+            _Worker(number, source, meter, self._change, self._some_wait)
             for number, (source, meter) in enumerate(zip(sources, meters, strict=True))
         ]
         self._total: PipelineStats | None = None
         self.stats = _Sum([worker.meter for worker in self._workers])
 
     def ticks(self, stats: PipelineStats) -> Iterator[PacketBatch]:
-        """Start the workers, and give a batch without packets whenever time went on for all of them.
+        """Start the workers, and give a batch without packets when records can go on, and now and then.
 
         `stats` gets what they counted.  What ended a worker is raised here.
         """
@@ -119,20 +144,16 @@ class FanOut:
         self._total = stats
         told_ns = -1
         while True:
-
-            def moved_on(told_ns: int = told_ns) -> bool:
-                return self._clock_ns() >= told_ns + _STEP_NS
-
             with self._change:
-                self._change.wait_for(moved_on, _PATIENCE_S)
-                clock_ns = self._clock_ns()
+                self._change.wait_for(partial(self._is_due, told_ns), _PATIENCE_S)
+                until_ns = self._until_ns()
             self._sum_up()
             for worker in self._workers:
                 if worker.problem is not None:
                     raise worker.problem
-            if clock_ns == _END:
+            if until_ns == _END:
                 return
-            told_ns = max(told_ns, clock_ns)
+            told_ns = max(told_ns, until_ns)
             yield PacketBatch.tick(told_ns)
 
     def process(self, batch: PacketBatch) -> Iterable[np.ndarray]:
@@ -140,15 +161,23 @@ class FanOut:
         return ()
 
     def advance(self, now_ns: int) -> Iterator[np.ndarray]:
-        """The records older than `now_ns`, by time."""
+        """The records older than `now_ns`, by time; of one worker those as old, too: none can come before."""
+        side: Literal["left", "right"] = "left" if len(self._workers) > 1 else "right"
         with self._change:
-            taken = [some for worker in self._workers for some in worker.take(now_ns)]
+            taken = [worker.take(now_ns, side) for worker in self._workers]
             self._change.notify_all()
-        if taken:
-            yield _by_time(taken)
+        parts = [joined(records) for records in taken if records]
+        if parts:
+            yield _by_time(parts)
 
     def finish(self) -> Iterator[np.ndarray]:
         """End the workers; the rest of their records."""
+        self.stop()
+        self._sum_up()
+        yield from self.advance(_END)
+
+    def stop(self) -> None:
+        """End the workers, each after the batch that it has; harmless when repeated."""
         with self._change:
             for worker in self._workers:
                 worker.stopping = True
@@ -156,15 +185,24 @@ class FanOut:
         for worker in self._workers:
             if worker.is_alive():
                 worker.join()
-        self._sum_up()
-        yield from self.advance(_END)
 
     def _sum_up(self) -> None:
         if self._total is not None:
             self._total.take_traffic([worker.traffic for worker in self._workers])
 
-    def _clock_ns(self) -> int:
-        return min(worker.clock_ns for worker in self._workers)
+    def _is_due(self, told_ns: int) -> bool:
+        """Whether records can go on, after those up to `told_ns`: enough of them, or some after a while."""
+        until_ns = self._until_ns()
+        if until_ns == _END:
+            return True
+        many = any(worker.count > _AT_ONCE for worker in self._workers)
+        return until_ns > told_ns if many else self._some_wait() and until_ns >= told_ns + _STEP_NS
+
+    def _some_wait(self) -> bool:
+        return any(worker.count for worker in self._workers)
+
+    def _until_ns(self) -> int:
+        return min(worker.until_ns() for worker in self._workers)
 
 
 class _Sum:
@@ -185,7 +223,7 @@ def _added(counters: list[dict[str, int]]) -> dict[str, int]:
 
 
 def _by_time(parts: list[np.ndarray]) -> np.ndarray:
-    """One array of them all, in the order in which one meter gives its records."""
+    """One array of the records of some workers, in the order in which one meter gives its records."""
     records = joined(parts)
     if len(parts) == 1:
         return records
