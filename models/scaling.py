@@ -154,9 +154,12 @@ class Rarity:
 
 def _between(values: Floats, levels: Floats) -> Floats:
     """Where (W, C) values lie among (C, K) rising levels: 0 up to the first, 1 from the last on."""
-    column = np.arange(len(levels))
     last = levels.shape[1] - 1
-    at = np.maximum((values[:, :, None] >= levels).sum(axis=2) - 1, 0)
+    at = np.empty(values.shape, np.int64)
+    for column, rising in enumerate(levels):
+        at[:, column] = rising.searchsorted(values[:, column], side="right")
+    at = np.maximum(at - 1, 0)
+    column = np.arange(len(levels))
     low, high = levels[column, at], levels[column, np.minimum(at + 1, last)]
     span = high - low
     span[span <= 0] = np.inf

@@ -46,7 +46,9 @@ class Detector:
             raise ValueError(
                 f"windows of {rows.shape} and {counters.shape}; {wanted[0]} and {wanted[1]} wanted"
             )
-        scaling, size = self._bundle.scaling, self._runtime.batch_size
+        size = self._runtime.batch_size
+        scaled_rows = self._bundle.scaling.transform_rows(rows)
+        scaled_counters = self._bundle.scaling.transform_counters(counters)
         logits = np.empty(len(rows), np.float32)
         families = np.empty((len(rows), spec.families), np.float32)
         # The network always sees batches of one shape, so no window meets another kernel because of
@@ -56,8 +58,7 @@ class Detector:
         for start_at in range(0, len(rows), size):
             part = slice(start_at, start_at + size)
             n = len(rows[part])
-            full_rows[:n] = scaling.transform_rows(rows[part])
-            full_counters[:n] = scaling.transform_counters(counters[part])
+            full_rows[:n], full_counters[:n] = scaled_rows[part], scaled_counters[part]
             full_rows[n:], full_counters[n:] = 0, 0
             logit, family = self._runtime.forward(full_rows, full_counters)
             logits[part], families[part] = logit[:n, 0], softmax(family[:n])
