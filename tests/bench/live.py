@@ -92,6 +92,8 @@ def main() -> None:
     if reason := reason_against():
         print(f"bench live: skipped: {reason}")
         return
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the namespaces go, whatever ends this
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     OUT.mkdir(parents=True, exist_ok=True)
     captures = {"mixed": OUT / "mixed.pcap", "SYN flood": OUT / "flood.pcap"}
     write_mixed(captures["mixed"], PACKETS_OF_A_CAPTURE)
