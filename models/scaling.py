@@ -156,8 +156,8 @@ def _between(values: Floats, levels: Floats) -> Floats:
     """Where (W, C) values lie among (C, K) rising levels: 0 up to the first, 1 from the last on."""
     last = levels.shape[1] - 1
     at = np.empty(values.shape, np.int64)
-    for column, rising in enumerate(levels):
-        at[:, column] = rising.searchsorted(values[:, column], side="right")
+    for number, rising in enumerate(levels):
+        at[:, number] = rising.searchsorted(values[:, number], side="right")
     at = np.maximum(at - 1, 0)
     column = np.arange(len(levels))
     low, high = levels[column, at], levels[column, np.minimum(at + 1, last)]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from capture.columns import Kind
-from models.training.dataset import ATTACK, BENIGN, CaptureWindows, capture_windows
-from models.training.labels import CaptureLabel, Networks
-from models.training.network_fit import Options
+from models.training.windows.dataset import ATTACK, BENIGN, CaptureWindows, capture_windows
+from models.training.windows.labels import CaptureLabel, Networks
+from models.training.windows.network_fit import Options
 from models.window_columns import CONTEXT, COUNTER_NAMES, ROW_NAMES
 from tests.bench.detecting import corpora, forest
 from tests.bench.detecting.corpora import Change, Corpus, load

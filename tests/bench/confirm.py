@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ids_daemon.cli import main
-from models.training.labels import CaptureLabel, Networks, halves
+from models.training.windows.labels import CaptureLabel, Networks, halves
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from capture import CaptureError, CicFlowMeter, FlowMeter, FlowWriter, open_capture
 from capture.columns import FLOW_DTYPE
-from models.training.labels import CaptureLabel
+from models.training.windows.labels import CaptureLabel
 
 
 def meter_corpus(corpus: Path, labels: Sequence[CaptureLabel], out: Path, meter: str = "native") -> None:

@@ -29,9 +29,9 @@ from typing import Any
 from models.calibration import threshold_for
 from models.evidence import FAMILIES
 from models.training.cli.options import DEFAULT_EPOCHS
-from models.training.fitting import Model
-from models.training.label_file import labels_hash, read_labels
-from models.training.network_fit import Options
+from models.training.windows.fitting import Model
+from models.training.windows.label_file import labels_hash, read_labels
+from models.training.windows.network_fit import Options
 from tests.bench.confirm import replay_folds, summary
 from tests.bench.corpus import meter_corpus
 from tests.bench.detecting.corpora import load

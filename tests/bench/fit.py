@@ -19,9 +19,9 @@ import numpy as np
 
 from models.evidence import FAMILIES
 from models.training.cli.options import load_tensorflow
-from models.training.fitting import network_spec
-from models.training.network_fit import Arrays, Options, fit_network
-from models.training.window_rows import WindowRows
+from models.training.windows.fitting import network_spec
+from models.training.windows.network_fit import Arrays, Options, fit_network
+from models.training.windows.rows import WindowRows
 
 
 def synthetic(windows: int, rows: int, seed: int = 1) -> Arrays:

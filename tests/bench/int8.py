@@ -21,8 +21,8 @@ from models.bundle import Bundle, load_bundle
 from models.scorer import Scorer
 from models.training.convert import BATCH
 from models.training.exporting import Examples, to_int8
-from models.training.labels import CaptureLabel, read_labels
-from models.training.record_folder import RecordReader
+from models.training.windows.labels import CaptureLabel, read_labels
+from models.training.windows.record_folder import RecordReader
 from models.windows import Windows
 
 _EXAMPLES = 1 << 15

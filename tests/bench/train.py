@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from models.scaling import Kind
-from models.training import table_one
-from models.training.comparing import PROTOCOLS, Protocol, Run, compare, journal
 from models.training.flows.reading import read_flows
 from models.training.journal import Journal
+from models.training.paper import table_one
+from models.training.paper.comparing import PROTOCOLS, Protocol, Run, compare, journal
 from models.training.systems.base import Entry
 from models.training.systems.registry import BASE, BASELINES, SYSTEMS, chosen
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from models.errors import TrainingError
 from models.training.cli.data import read_data
 from models.training.cli.options import load_tensorflow
-from models.training.comparing import PROTOCOLS, Protocol, Run, compare, journal
-from models.training.comparison_report import comparison_report
 from models.training.flows.reading import need_both
+from models.training.paper.comparing import PROTOCOLS, Protocol, Run, compare, journal
+from models.training.paper.comparison_report import comparison_report
 from models.training.systems.base import Entry
 
 
@@ -50,8 +50,8 @@ def compare_flows(args: argparse.Namespace, entries: Sequence[Entry]) -> None:
 
 
 def _told(runs: Sequence[Run], protocols: Sequence[Protocol], entries: Sequence[Entry]) -> list[str]:
-    from models.training.comparing import summary
-    from models.training.table_one import rows
+    from models.training.paper.comparing import summary
+    from models.training.paper.table_one import rows
 
     lines = []
     for protocol in protocols:

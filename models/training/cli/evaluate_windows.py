@@ -10,15 +10,15 @@ import sys
 from models.bundle import Bundle, load_bundle
 from models.errors import TrainingError
 from models.training.cli.options import DEFAULT_EPOCHS, load_tensorflow, need, progress
-from models.training.dataset import CaptureWindows, Collector, collect
 from models.training.evaluating import captures as judging
 from models.training.evaluating.account import PROTOCOLS, table_of_tests, write_account
 from models.training.evaluating.naming import judge, summary, write_verdicts
 from models.training.evaluating.scored import Scored
 from models.training.intervals import share
-from models.training.label_file import read_labels
-from models.training.record_folder import RecordReader
 from models.training.report import Report
+from models.training.windows.dataset import CaptureWindows, Collector, collect
+from models.training.windows.label_file import read_labels
+from models.training.windows.record_folder import RecordReader
 
 
 def evaluate_windows(args: argparse.Namespace) -> None:
@@ -86,8 +86,8 @@ def _checked(args: argparse.Namespace) -> Bundle | None:
 def _by_unseen_origins(
     args: argparse.Namespace, collector: Collector, captures: list[CaptureWindows]
 ) -> list[Scored]:
-    from models.training.fitting import network_spec
-    from models.training.network_fit import Options
+    from models.training.windows.fitting import network_spec
+    from models.training.windows.network_fit import Options
 
     load_tensorflow()
     return judging.by_unseen_origins(

@@ -13,11 +13,11 @@ from models.training.checkpoints import Checkpoints
 from models.training.cli.data import read_data
 from models.training.cli.flow_options import flow_settings
 from models.training.cli.options import FitProgress, load_tensorflow, need
-from models.training.comparing import digest, summary
-from models.training.flow_fit import FlowFit, Settings, fit_flows
 from models.training.flows.cleaning import clean
 from models.training.flows.reading import need_both
 from models.training.flows.table import FlowTable
+from models.training.paper.comparing import digest, summary
+from models.training.paper.flow_fit import FlowFit, Settings, fit_flows
 from models.training.report import Report
 
 
@@ -138,7 +138,7 @@ def _report(
 def _found(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.from_search is None:
         return None
-    from models.training.searching import best_of, told
+    from models.training.paper.searching import best_of, told
 
     best = best_of(args.from_search)
     print(f"from the search: {told(best)}")

@@ -11,12 +11,12 @@ import numpy as np
 
 from models.errors import TrainingError
 from models.training.cli.options import DEFAULT_WINDOWS, FitProgress, load_tensorflow, need, progress
-from models.training.record_folder import RecordReader
+from models.training.windows.record_folder import RecordReader
 
 if TYPE_CHECKING:
     from models.training.checkpoints import Checkpoints
-    from models.training.dataset import Collector
-    from models.training.fitting import Model
+    from models.training.windows.dataset import Collector
+    from models.training.windows.fitting import Model
 
 
 #: Below so many steps of the optimizer a network has hardly begun to learn.
@@ -27,8 +27,8 @@ def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
     from models.bundle_store import place_for
     from models.training.checkpoints import Checkpoints
-    from models.training.dataset import collect
-    from models.training.label_file import labels_hash, read_labels
+    from models.training.windows.dataset import collect
+    from models.training.windows.label_file import labels_hash, read_labels
 
     # What would fail after an hour is tried now, and TensorFlow is not loaded to say that a path is wrong.
     need("tensorflow")
@@ -81,8 +81,8 @@ def _fit_and_save(
     training: dict[str, Any],
 ) -> None:
     from models.calibration import counted_interval, threshold_for
-    from models.training.fitting import fit_model, network_spec, threshold_folds
-    from models.training.network_fit import Options
+    from models.training.windows.fitting import fit_model, network_spec, threshold_folds
+    from models.training.windows.network_fit import Options
 
     spec, options = network_spec(), Options(seed=args.seed, epochs=args.epochs)
     folds = threshold_folds(collector.labels, args.folds, args.seed)
@@ -123,8 +123,8 @@ def _fit_and_save(
 
 def _highest(model: Model, collector: Collector, reader: RecordReader, chosen: np.ndarray) -> list[float]:
     """The highest decision on each of the chosen captures; windows are made again, to hold few at a time."""
-    from models.training.dataset import capture_windows
-    from models.training.fitting import Predictor, decisions
+    from models.training.windows.dataset import capture_windows
+    from models.training.windows.fitting import Predictor, decisions
 
     predict, found = Predictor(model), []
     for i in chosen:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from models.training.cli.options import at_least, share
 
 if TYPE_CHECKING:
-    from models.training.flow_fit import Settings
+    from models.training.paper.flow_fit import Settings
 
 #: Options that take a number, by the name of the size or setting that they are.
 _WHOLE = {
@@ -57,7 +57,7 @@ def add_flow_options(group: Any) -> None:
 
 def flow_settings(args: argparse.Namespace, found: dict[str, Any] | None = None) -> Settings:
     """What the options say; `found`, the best of a search, counts where an option is not given."""
-    from models.training.flow_fit import Settings, with_sizes
+    from models.training.paper.flow_fit import Settings, with_sizes
 
     names = ("levels", "epochs", "schedule", "class_weights", *_WHOLE, *_REAL, *_SHARE)
     given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 DEFAULT_EPOCHS = 10
-DEFAULT_WINDOWS = 60  #: of a capture and class, see models.training.dataset.A_CAPTURE
+DEFAULT_WINDOWS = 60  #: of a capture and class, see models.training.windows.dataset.A_CAPTURE
 
 Subcommands = Any  # argparse keeps the type of add_subparsers' result to itself
 _Item = TypeVar("_Item")

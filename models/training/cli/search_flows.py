@@ -13,7 +13,7 @@ from models.training.cli.flow_options import flow_settings
 from models.training.cli.options import load_tensorflow, need
 from models.training.flows.cleaning import clean
 from models.training.flows.reading import need_both
-from models.training.searching import GRID, journal, search, search_report, told
+from models.training.paper.searching import GRID, journal, search, search_report, told
 
 
 def search_flows(args: argparse.Namespace, changed: dict[str, Any]) -> None:

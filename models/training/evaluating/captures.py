@@ -17,13 +17,13 @@ from models.calibration import threshold_for
 from models.detector import Detector
 from models.errors import TrainingError
 from models.network import NetworkSpec
-from models.training.dataset import ATTACK, BENIGN, UNCLEAR, CaptureWindows, Collector
 from models.training.evaluating.scored import Scored
-from models.training.fitting import Predictor, assign_folds, decisions, fit_model
 from models.training.flows.table import BENIGN as BENIGN_NAME
 from models.training.flows.table import NO_TIME
-from models.training.labels import CaptureLabel
-from models.training.network_fit import Options
+from models.training.windows.dataset import ATTACK, BENIGN, UNCLEAR, CaptureWindows, Collector
+from models.training.windows.fitting import Predictor, assign_folds, decisions, fit_model
+from models.training.windows.labels import CaptureLabel
+from models.training.windows.network_fit import Options
 
 Floats = npt.NDArray[np.float64]
 Log = Callable[[str], None]

@@ -11,9 +11,9 @@ from models.bundle import Bundle
 from models.evidence import Finding
 from models.scorer import Scorer
 from models.training.intervals import share
-from models.training.labels import CaptureLabel, halves
 from models.training.report import Column, Report
 from models.training.report.cells import Cell
+from models.training.windows.labels import CaptureLabel, halves
 
 #: A finding so long before or after the labelled span still names the attack.
 SLACK_S = 120.0

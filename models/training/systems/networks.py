@@ -19,8 +19,8 @@ from models.training.epochs import (
     predict,
     sample_weights,
 )
-from models.training.levels import set_levels
 from models.training.systems.base import Part, Scores, check_part
+from models.training.systems.levels import set_levels
 
 Build = Callable[[int], Any]  #: a keras.Model from (B, D) to (B, 1) in [0, 1], by D
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from capture import read_records
 from capture.columns import Kind
 from models.evidence import ROLES
-from models.training.dataset import CaptureWindows, Collector, capture_windows, truth_of
-from models.training.labels import CaptureLabel
+from models.training.windows.dataset import CaptureWindows, Collector, capture_windows, truth_of
+from models.training.windows.labels import CaptureLabel
 from models.window_columns import CONTEXT, ROW_NAMES
 from models.windows import WindowBatch
 from tests.bench.detecting.judging import SLACK_S, naming_windows

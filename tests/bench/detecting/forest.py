@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.columns import Kind, feature_matrix
-from models.training.dataset import ATTACK, BENIGN, UNCLEAR, TrainingSet, weights
-from models.training.labels import CaptureLabel, halves
-from models.training.window_rows import WindowRows
+from models.training.windows.dataset import ATTACK, BENIGN, UNCLEAR, TrainingSet, weights
+from models.training.windows.labels import CaptureLabel, halves
+from models.training.windows.rows import WindowRows
 from tests.bench.detecting.corpora import FINAL_AFTER_S, Corpus, Records
 from tests.bench.detecting.judging import SLACK_S, in_span
 

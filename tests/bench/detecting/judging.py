@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.calibration import threshold_for
-from models.training.dataset import CaptureWindows
 from models.training.evaluating.naming import SLACK_S
-from models.training.labels import CaptureLabel
+from models.training.windows.dataset import CaptureWindows
+from models.training.windows.labels import CaptureLabel
 
 MARKS = (0.015, 0.05)
 SCRIPTED = ("domainator", "allkahra-mqtt")

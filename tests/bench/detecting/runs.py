@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from models.training.fitting import Model, assign_folds
 from models.training.journal import Journal
-from models.training.network_fit import Options
+from models.training.windows.fitting import Model, assign_folds
+from models.training.windows.network_fit import Options
 from tests.bench.detecting.corpora import Change, Corpus
 from tests.bench.detecting.judging import Result, Scores
 from tests.bench.detecting.systems import SHIPPED, Fold, System

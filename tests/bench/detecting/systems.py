@@ -15,9 +15,16 @@ import numpy.typing as npt
 
 from models.evidence import calibrate
 from models.network import NetworkSpec
-from models.training.dataset import ATTACK, CaptureWindows, TrainingSet, weights
-from models.training.fitting import Model, Predictor, decisions, evidence_rule, fit_model, network_spec
-from models.training.network_fit import Options
+from models.training.windows.dataset import ATTACK, CaptureWindows, TrainingSet, weights
+from models.training.windows.fitting import (
+    Model,
+    Predictor,
+    decisions,
+    evidence_rule,
+    fit_model,
+    network_spec,
+)
+from models.training.windows.network_fit import Options
 from models.window_columns import ROW_NAMES
 from tests.bench.detecting import corpora
 from tests.bench.detecting.corpora import FINAL_AFTER_S, Change, Corpus

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training import searching
 from models.training.cli import main
+from models.training.paper import searching
 from tests.models.training.flows.making import ML_CSV, line, write
 
 TINY = "--epochs 2 --batch-size 64 --levels 2 --filters 2 --lstm 2 --dense 4 --pooling 2 --created 2026-01-02"
@@ -80,7 +80,7 @@ def test_stopped_fit_tells_where_it_goes_on(
     def stop(*args: object, **other: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("models.training.flow_fit.fit_epochs", stop)
+    monkeypatch.setattr("models.training.paper.flow_fit.fit_epochs", stop)
     command = ["fit", str(flows), "--out", str(tmp_path / "out"), *TINY.split()]
     for _ in range(2):
         assert main(command) == 130
@@ -115,8 +115,8 @@ def test_fit_takes_the_best_of_a_search(
 ) -> None:
     from types import SimpleNamespace
 
-    from models.training import flow_fit
     from models.training.metrics import Confusion
+    from models.training.paper import flow_fit
 
     asked = []
 

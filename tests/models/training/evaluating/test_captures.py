@@ -11,13 +11,20 @@ import pytest
 
 from models.bundle import Bundle
 from models.errors import TrainingError
-from models.training.dataset import ATTACK, BENIGN, UNCLEAR, CaptureWindows, Collector, capture_windows
 from models.training.evaluating import captures as judging
 from models.training.evaluating.scored import Scored, pooled
 from models.training.flows.table import NO_TIME
-from models.training.labels import CaptureLabel, Networks
 from models.training.metrics import Confusion
-from models.training.network_fit import Options
+from models.training.windows.dataset import (
+    ATTACK,
+    BENIGN,
+    UNCLEAR,
+    CaptureWindows,
+    Collector,
+    capture_windows,
+)
+from models.training.windows.labels import CaptureLabel, Networks
+from models.training.windows.network_fit import Options
 from tests.models.flows import table
 from tests.models.training.cli.test_fit_windows import ATTACKER, SERVER, scan, visits
 

@@ -11,8 +11,8 @@ import pytest
 from models.evidence import Finding
 from models.training.evaluating import naming
 from models.training.evaluating.naming import SLACK_S, Verdict, judge, summary, write_verdicts
-from models.training.labels import CaptureLabel, Networks
 from models.training.report import Report
+from models.training.windows.labels import CaptureLabel, Networks
 from tests.models.flows import START_NS, at, packed, record, table
 
 ATTACKER, VICTIM, OTHER = "198.51.100.66", "10.0.0.5", "10.0.0.9"

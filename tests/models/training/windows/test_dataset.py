@@ -11,7 +11,7 @@ import pytest
 from models.errors import TrainingError
 from models.evidence import FAMILIES, RULES, CounterRule
 from models.scaling import Scaling
-from models.training.dataset import (
+from models.training.windows.dataset import (
     A_CAPTURE,
     ATTACK,
     BENIGN,
@@ -23,8 +23,8 @@ from models.training.dataset import (
     collect,
     weights,
 )
-from models.training.labels import CaptureLabel, Networks
-from models.training.window_rows import WindowRows
+from models.training.windows.labels import CaptureLabel, Networks
+from models.training.windows.rows import WindowRows
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 from tests.models.flows import halves, random_records, record, table
 

@@ -28,8 +28,8 @@ from models.training.epochs import (
 from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.splits import Split, paper_matrix, paper_text, time_and_group
 from models.training.flows.table import FlowTable
-from models.training.levels import set_levels
 from models.training.metrics import Confusion, confusion
+from models.training.systems.levels import set_levels
 from models.training.systems.networks import compiled
 from models.training.systems.registry import PAPER_OPTIONS, PAPER_SIZES
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training.record_folder import RecordReader
+from models.training.windows.record_folder import RecordReader
 from tests.models.flows import record, table
-from tests.models.training.test_dataset import label
+from tests.models.training.windows.test_dataset import label
 
 
 @pytest.fixture

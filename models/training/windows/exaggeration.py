@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from models.evidence import FAMILIES, ROLES
 from models.scaling import Scaling
-from models.training.dataset import ATTACK, BENIGN, TrainingSet
-from models.training.network_fit import Arrays
-from models.training.window_rows import WindowRows
+from models.training.windows.dataset import ATTACK, BENIGN, TrainingSet
+from models.training.windows.network_fit import Arrays
+from models.training.windows.rows import WindowRows
 from models.window_columns import COUNTER_NAMES
 
 _EACH = 500  #: windows of a counter

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from models.evidence import FAMILIES, RULES, calibrate
-from models.training.dataset import ATTACK, BENIGN, TrainingSet
-from models.training.exaggeration import exaggerate
-from models.training.window_rows import WindowRows
+from models.training.windows.dataset import ATTACK, BENIGN, TrainingSet
+from models.training.windows.exaggeration import exaggerate
+from models.training.windows.rows import WindowRows
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 
 ROLE = COUNTER_NAMES.index("is_actor")

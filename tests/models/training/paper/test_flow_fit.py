@@ -11,8 +11,8 @@ import pytest
 from models.errors import TrainingError
 from models.training.checkpoints import Checkpoint
 from models.training.epochs import EpochOptions
-from models.training.flow_fit import Settings, best_threshold, cut_and_scale, fit_flows, with_sizes
-from models.training.levels import level_edges, set_levels
+from models.training.paper.flow_fit import Settings, best_threshold, cut_and_scale, fit_flows, with_sizes
+from models.training.systems.levels import level_edges, set_levels
 from tests.models.training.made_flows import table
 
 SMALL = Settings(

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from models.errors import TrainingError
-from models.training import table_one
-from models.training.comparing import Run, compare, digest, journal
 from models.training.flows.table import FlowTable
 from models.training.journal import Journal
 from models.training.metrics import Confusion
+from models.training.paper import table_one
+from models.training.paper.comparing import Run, compare, digest, journal
 from models.training.systems.registry import SYSTEMS, chosen
 from tests.models.training.made_flows import table
 

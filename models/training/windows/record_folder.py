@@ -12,7 +12,7 @@ import numpy as np
 from capture.columns import FLOW_DTYPE
 from capture.records import read_records
 from models.errors import TrainingError
-from models.training.labels import CaptureLabel
+from models.training.windows.labels import CaptureLabel
 
 
 class RecordReader:

@@ -23,7 +23,7 @@ import yaml
 
 from models.errors import TrainingError
 from models.evidence import FAMILIES
-from models.training.labels import CaptureLabel, Networks
+from models.training.windows.labels import CaptureLabel, Networks
 
 #: Families as labelled by others, and as the network knows them (models.evidence.FAMILIES).
 FAMILY_OF = {

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from models.scaling import Scaling
-from models.training import window_rows
-from models.training.dataset import capture_windows
-from models.training.window_rows import WindowRows
+from models.training.windows import rows as module
+from models.training.windows.dataset import capture_windows
+from models.training.windows.rows import WindowRows
 from models.window_columns import ROW_NAMES
 from tests.models.flows import random_records
-from tests.models.training.test_dataset import label
+from tests.models.training.windows.test_dataset import label
 
 
 def windows_of(seed: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_rows_that_differ_in_a_sign_or_a_digit_are_two() -> None:
 
 
 def test_rows_of_one_hash_are_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window_rows, "_hashes", lambda flat: np.zeros(len(flat), np.uint64))
+    monkeypatch.setattr(module, "_hashes", lambda flat: np.zeros(len(flat), np.uint64))
     rows = windows_of(2)
     assert WindowRows.of(rows).dense().tobytes() == rows.tobytes()
 

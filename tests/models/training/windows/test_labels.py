@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from models.training.label_file import read_labels
-from models.training.labels import CaptureLabel, Networks
+from models.training.windows.label_file import read_labels
+from models.training.windows.labels import CaptureLabel, Networks
 from tests.models.flows import START_NS, halves, record, table
 
 A, B, VICTIM, OTHER = "198.51.100.66", "198.51.100.67", "10.0.0.5", "10.0.0.9"

@@ -10,8 +10,8 @@ import pytest
 
 from models.errors import TrainingError
 from models.evidence import FAMILIES, RULES, CounterEvidence
-from models.training.dataset import CaptureWindows, Collector, collect
-from models.training.fitting import (
+from models.training.windows.dataset import CaptureWindows, Collector, collect
+from models.training.windows.fitting import (
     COUNTER_WEIGHT,
     assign_folds,
     decisions,
@@ -19,7 +19,7 @@ from models.training.fitting import (
     network_spec,
     threshold_folds,
 )
-from models.training.labels import CaptureLabel, Networks
+from models.training.windows.labels import CaptureLabel, Networks
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 from tests.models.flows import random_records
 
@@ -130,8 +130,8 @@ def test_the_network_is_for_this_versions_windows() -> None:
 @pytest.fixture(scope="module")
 def model(collected: Any) -> Any:
     pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
-    from models.training.fitting import fit_model
-    from models.training.network_fit import Options
+    from models.training.windows.fitting import fit_model
+    from models.training.windows.network_fit import Options
 
     chosen = np.array([True, True, True, True, False])
     return fit_model(collected[0], chosen, network_spec(**SMALL), Options(epochs=1))
@@ -151,8 +151,8 @@ def test_a_model_is_calibrated_on_the_benign_captures_it_was_fitted_on(model: An
 
 
 def test_without_a_benign_capture_nothing_is_fitted(collected: Any) -> None:
-    from models.training.fitting import fit_model
-    from models.training.network_fit import Options
+    from models.training.windows.fitting import fit_model
+    from models.training.windows.network_fit import Options
 
     for chosen in (np.array([True, False, True, False, False]), np.zeros(5, bool)):
         with pytest.raises(TrainingError, match="no benign capture to learn from what is usual"):
@@ -163,8 +163,8 @@ def test_without_a_benign_capture_nothing_is_fitted(collected: Any) -> None:
 def test_the_network_learns_what_to_add_to_the_counters_unless_it_stands_alone(
     model: Any, collected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.training import fitting
-    from models.training.network_fit import Arrays, FitResult, Options
+    from models.training.windows import fitting
+    from models.training.windows.network_fit import Arrays, FitResult, Options
 
     seen: list[Arrays] = []
 
@@ -187,7 +187,7 @@ def test_the_network_learns_what_to_add_to_the_counters_unless_it_stands_alone(
 def test_the_trainer_decides_as_the_daemon_does(model: Any, collected: Any, tmp_path: Path) -> None:
     from models import Scorer, save_bundle
     from models.training.convert import convert
-    from models.training.fitting import Predictor
+    from models.training.windows.fitting import Predictor
 
     _, captures, records = collected
     logits, families = Predictor(model)(captures[4].windows)

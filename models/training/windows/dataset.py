@@ -11,9 +11,9 @@ import numpy.typing as npt
 from models.errors import TrainingError
 from models.evidence import FAMILIES, ROLES, RULES, CounterRule
 from models.scaling import Scaling
-from models.training.labels import CaptureLabel, Mask
-from models.training.network_fit import Arrays
-from models.training.window_rows import WindowRows
+from models.training.windows.labels import CaptureLabel, Mask
+from models.training.windows.network_fit import Arrays
+from models.training.windows.rows import WindowRows
 from models.window_columns import COUNTER_NAMES
 from models.windows import WindowBatch, Windows
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from models.errors import TrainingError
-from models.training import searching
-from models.training.flow_fit import Settings
 from models.training.metrics import Confusion
-from models.training.searching import GRID, best_of, journal, points, search, search_report
+from models.training.paper import searching
+from models.training.paper.flow_fit import Settings
+from models.training.paper.searching import GRID, best_of, journal, points, search, search_report
 from tests.models.training.made_flows import table
 
 SMALL = {"filters": (8, 16), "dropout": (0.1, 0.5)}

@@ -13,10 +13,10 @@ from models.errors import TrainingError
 from models.evidence import FAMILIES, CounterEvidence, HostEvidence, calibrate
 from models.network import NetworkSpec, Weights, arrays_to_weights, build
 from models.scaling import Scaling
-from models.training.dataset import BENIGN, CaptureWindows, Collector, weights
-from models.training.exaggeration import exaggerate
-from models.training.labels import CaptureLabel
-from models.training.network_fit import Options, Resumable, fit_network
+from models.training.windows.dataset import BENIGN, CaptureWindows, Collector, weights
+from models.training.windows.exaggeration import exaggerate
+from models.training.windows.labels import CaptureLabel
+from models.training.windows.network_fit import Options, Resumable, fit_network
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 from models.windows import WindowBatch, Windows
 

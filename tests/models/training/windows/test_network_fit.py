@@ -13,8 +13,8 @@ import pytest
 from models.errors import TrainingError
 from models.network import NetworkSpec, Weights, arrays_to_weights, build, weights_to_arrays
 from models.training.checkpoints import Checkpoint
-from models.training.network_fit import Arrays, Options, fit_network
-from models.training.window_rows import WindowRows
+from models.training.windows.network_fit import Arrays, Options, fit_network
+from models.training.windows.rows import WindowRows
 
 tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
 
@@ -122,7 +122,7 @@ def test_without_averaging_weights_are_those_of_the_last_step() -> None:
 
 
 def test_noise_is_another_each_step() -> None:
-    from models.training.network_fit import _add_noise
+    from models.training.windows.network_fit import _add_noise
 
     values = np.full((300, 4, 3), 0.5, np.float32)
     first, again, other = (np.asarray(_add_noise(values, 0.1, [1, step])) for step in (0, 0, 1))
@@ -134,7 +134,7 @@ def test_noise_is_another_each_step() -> None:
 
 
 def test_row_dropout_zeroes_whole_rows_and_keeps_the_mean() -> None:
-    from models.training.network_fit import _drop_rows
+    from models.training.windows.network_fit import _drop_rows
 
     rows = np.ones((400, 4, 3), np.float32)
     kept = np.asarray(_drop_rows(rows, 0.5, [1, 2]))

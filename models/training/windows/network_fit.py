@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from models.errors import TrainingError
 from models.network import NetworkSpec, Weights, build, weights_to_arrays
-from models.training.window_rows import WindowRows
+from models.training.windows.rows import WindowRows
 
 
 @dataclass(frozen=True, slots=True)

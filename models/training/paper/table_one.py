@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.training.comparing import Run
 from models.training.intervals import Difference, paired_difference
 from models.training.metrics import Confusion
+from models.training.paper.comparing import Run
 from models.training.systems.base import Entry, Figures
 
 FIGURES = ("accuracy", "precision", "recall", "f1")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import TrainingError
-from models.training.label_file import labels_hash, read_labels
+from models.training.windows.label_file import labels_hash, read_labels
 
 # -- JSON lines
 

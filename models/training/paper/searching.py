@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from models.errors import TrainingError
-from models.training.comparing import digest
 from models.training.epochs import Log, silent
-from models.training.flow_fit import Settings, fit_flows, with_sizes
 from models.training.flows.table import FlowTable
 from models.training.journal import Journal
+from models.training.paper.comparing import digest
+from models.training.paper.flow_fit import Settings, fit_flows, with_sizes
 from models.training.report import Column, Report
 
 JOURNAL = "search.jsonl"

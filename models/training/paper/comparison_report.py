@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from models.training.comparing import PROTOCOLS, Run
+from models.training.paper.comparing import PROTOCOLS, Run
+from models.training.paper.table_one import FIGURES, NAMES, Against, Row, against, best_of, rows
 from models.training.report import Column, Report
 from models.training.systems.base import Entry
-from models.training.table_one import FIGURES, NAMES, Against, Row, against, best_of, rows
 
 _DIFFERENCE_NOTE = (
     "Points of percent that the CNN-LSTM is above, with the 95 % interval of the paired difference, corrected"
