@@ -209,11 +209,14 @@ def _check_fit(manifest: _Manifest, where: Path, meter: str) -> None:
 
 
 def _check_spec(spec: NetworkSpec, families: Sequence[str]) -> None:
-    """ValueError unless the network takes this version's windows and names these families."""
-    shape = (spec.window, spec.row_features, spec.counters)
-    wanted = (WINDOW, len(ROW_NAMES), len(COUNTER_NAMES))
+    """ValueError unless the network reads this version's windows, or their newest rows, and names these
+    families.
+    """
+    if spec.window > WINDOW:
+        raise ValueError(f"reads windows of {spec.window} rows, a host's window has {WINDOW}")
+    shape, wanted = (spec.row_features, spec.counters), (len(ROW_NAMES), len(COUNTER_NAMES))
     if shape != wanted:
-        raise ValueError(f"takes windows of {shape}, not {wanted}")
+        raise ValueError(f"reads rows and counters of {shape} columns, not {wanted}")
     if spec.families != len(families):
         raise ValueError(f"has {spec.families} families, {len(families)} are named")
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.window_columns import COUNTER_NAMES
+from models.window_columns import COUNTER_NAMES, WINDOW
 from models.windows import WindowBatch
 
 Floats = npt.NDArray[np.float64]
@@ -91,10 +91,13 @@ class Evidence(Protocol):
 
 
 class NetworkEvidence:
-    """The network's logit, capped on target streams."""
+    """The network's logit, capped on target streams.
 
-    def __init__(self, target_cap: float) -> None:
-        self._cap = target_cap
+    window: rows that the network sees, the newest.
+    """
+
+    def __init__(self, target_cap: float, window: int) -> None:
+        self._cap, self._window = target_cap, window
 
     def weigh(self, batch: WindowBatch, logits: Floats, families: Floats) -> Terms:
         score = np.where(batch.role == 1, np.minimum(logits, self._cap), logits)
@@ -104,7 +107,8 @@ class NetworkEvidence:
     def say(self, batch: WindowBatch, logits: Floats, i: int) -> list[tuple[float, str]]:
         if logits[i] <= 0:
             return []
-        return [(float(logits[i]), f"network logit {logits[i]:.2f} over {batch.n_rows[i]} flows")]
+        seen = min(int(batch.n_rows[i]), self._window)
+        return [(float(logits[i]), f"network logit {logits[i]:.2f} over {seen} flows")]
 
 
 class CounterEvidence:
@@ -206,15 +210,21 @@ class HostEvidence:
         `calibrate`), as the bundle holds them.
     capacity: streams of the window table.
     threshold: instead of the calibration's.
+    window: rows that the network sees.
     """
 
     def __init__(
-        self, calibration: Mapping[str, Any], *, capacity: int, threshold: float | None = None
+        self,
+        calibration: Mapping[str, Any],
+        *,
+        capacity: int,
+        threshold: float | None = None,
+        window: int = WINDOW,
     ) -> None:
         self.threshold = float(calibration["threshold"]) if threshold is None else threshold
         self._average = float(calibration["average"])
         self._kinds: list[Evidence] = [
-            NetworkEvidence(float(calibration["target_cap"])),
+            NetworkEvidence(float(calibration["target_cap"]), window),
             CounterEvidence(calibration["counters"], float(calibration["counter_weight"])),
         ]
         self._mean = np.zeros(capacity)

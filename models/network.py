@@ -59,7 +59,7 @@ class _Spec:
 class NetworkSpec(_Spec):
     """Shape and regularisation of the network.  ValueError for sizes that make no network."""
 
-    window: int  #: N, rows of a window
+    window: int  #: N, rows that it sees: the newest of a host's window
     row_features: int  #: F
     counters: int  #: C, also given as input where counters_in is false, then unused
     families: int  #: K, classes of the family head
@@ -99,6 +99,10 @@ class NetworkSpec(_Spec):
     def steps(self) -> int:
         """Time steps that reach the LSTM."""
         return -(-self.window // self.pooling)
+
+    def newest(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the network sees, (B, N, F), of windows of N rows or more, newest last; a view."""
+        return rows[:, -self.window :]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,10 @@ class Scorer:
         )
         try:
             self._evidence = HostEvidence(
-                bundle.calibration, capacity=self._windows.capacity, threshold=threshold
+                bundle.calibration,
+                capacity=self._windows.capacity,
+                threshold=threshold,
+                window=bundle.spec.window,
             )
         except KeyError as error:
             raise BundleError(f"{bundle.path}/{CALIBRATION}: {error} is missing: {AGAIN}") from None

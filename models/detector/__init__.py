@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from models.bundle import Bundle
 from models.detector.runtimes import Choice, Device, Runtime, choose, start
+from models.window_columns import WINDOW
 
 __all__ = ["Choice", "Detector", "Device"]
 
@@ -35,25 +36,25 @@ class Detector:
     def score(self, rows: Floats, counters: Floats) -> tuple[Floats, Floats]:
         """Logits (B,) and family probabilities (B, K) of B windows, float32.
 
-        rows: (B, N, F) raw, as `WindowBatch.rows`.
+        rows: (B, 16, F) raw, as `WindowBatch.rows`; the network sees the newest `spec.window` of them.
         counters: (B, C) raw.
 
         LiteRT's result for a window is the same to the last bit whoever shares its batch.
         """
         spec = self._bundle.spec
-        wanted = (len(rows), spec.window, spec.row_features), (len(rows), spec.counters)
+        wanted = (len(rows), WINDOW, spec.row_features), (len(rows), spec.counters)
         if (rows.shape, counters.shape) != wanted:
             raise ValueError(
                 f"windows of {rows.shape} and {counters.shape}; {wanted[0]} and {wanted[1]} wanted"
             )
         size = self._runtime.batch_size
-        scaled_rows = self._bundle.scaling.transform_rows(rows)
+        scaled_rows = self._bundle.scaling.transform_rows(spec.newest(rows))
         scaled_counters = self._bundle.scaling.transform_counters(counters)
         logits = np.empty(len(rows), np.float32)
         families = np.empty((len(rows), spec.families), np.float32)
         # The network always sees batches of one shape, so no window meets another kernel because of
         # how many there are.
-        full_rows = np.zeros((size, *rows.shape[1:]), np.float32)
+        full_rows = np.zeros((size, *scaled_rows.shape[1:]), np.float32)
         full_counters = np.zeros((size, counters.shape[1]), np.float32)
         for start_at in range(0, len(rows), size):
             part = slice(start_at, start_at + size)

@@ -33,7 +33,7 @@ def examples_of(bundle: Bundle | FlowBundle, paths: Sequence[Path]) -> Examples:
     counters: list[np.ndarray] = []
     for path in paths:
         for batch in Windows().push(read_records(path, bundle.meter)):
-            rows.append(bundle.scaling.transform_rows(batch.rows))
+            rows.append(bundle.scaling.transform_rows(bundle.spec.newest(batch.rows)))
             counters.append(bundle.scaling.transform_counters(batch.counters))
             if len(rows) * 512 > _LIMIT:
                 break

@@ -212,7 +212,11 @@ def test_another_window_is_refused(save: Save, monkeypatch: pytest.MonkeyPatch) 
         (lambda m: m["features"].update(hash="0" * 16), "its feature hash is not that of its features"),
         (lambda m: m["network"].update(lstm=0), "network: lstm is 0"),
         (lambda m: m["network"].update(layers="Lambda"), "network: unknown: layers"),
-        (lambda m: m["network"].update(window=8), "network: takes windows of (8, "),
+        (
+            lambda m: m["network"].update(window=17),
+            "network: reads windows of 17 rows, a host's window has 16",
+        ),
+        (lambda m: m["network"].update(counters=3), "network: reads rows and counters of "),
         (lambda m: m["families"].append("more"), "network: has 8 families, 9 are named"),
         (lambda m: m["files"].pop("model.tflite"), "no hash of model.tflite"),
         (lambda m: m["files"]["model.tflite"].update(size=1 << 40), "files.model.tflite.size"),

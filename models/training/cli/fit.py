@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from models.training.cli.data import add_data
 from models.training.cli.flow_options import add_flow_options
-from models.training.cli.options import DEFAULT_EPOCHS, DEFAULT_WINDOWS, Subcommands, at_least, seconds, share
+from models.training.cli.options import DEFAULT_EPOCHS, Subcommands, at_least, share
+from models.training.cli.records import add_records, on_records
 
 #: Labels as a user writes them, shown by --help.
 EXAMPLE = """\
@@ -65,45 +65,26 @@ def add(commands: Subcommands) -> None:
     )
     fit.add_argument("--seed", type=at_least(0), default=1)
     fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
-    _add_records(fit.add_argument_group("with --records"))
-    add_flow_options(fit.add_argument_group("with DATA"))
-    fit.set_defaults(run=_fit, parser=fit)
+    fit.add_argument(
+        "--from-search", type=Path, metavar="DIR", help="sizes and options of the best in that `search`"
+    )
+    records = fit.add_argument_group("with --records")
+    of_records = add_records(records)
+    of_records.append(
+        records.add_argument(
+            "--share", type=share, default=0.015, help="benign captures that may alarm (default 0.015)"
+        )
+    )
+    of_data = add_flow_options(fit.add_argument_group("with DATA"))
+    fit.set_defaults(run=lambda args: _fit(args, of_records, of_data), parser=fit)
 
 
-def _add_records(fit: Any) -> None:
-    fit.add_argument("--records", type=Path, help="folder of flow records")
-    fit.add_argument("--labels", type=Path, help="who attacked whom and when: YAML or JSON lines, see below")
-    fit.add_argument(
-        "--meter", default="native", choices=("native", "cicflowmeter"), help="what metered the records"
-    )
-    fit.add_argument(
-        "--share", type=share, default=0.015, help="benign captures that may alarm (default 0.015)"
-    )
-    fit.add_argument("--folds", type=at_least(2), default=5)
-    fit.add_argument(
-        "--windows",
-        type=at_least(1),
-        default=DEFAULT_WINDOWS,
-        help=f"windows of a capture and class to learn from at most (default {DEFAULT_WINDOWS})",
-    )
-    fit.add_argument(
-        "--cut",
-        type=seconds,
-        metavar="SECONDS",
-        help="cut benign captures into pieces of this length, each a capture for the threshold",
-    )
-
-
-def _fit(args: argparse.Namespace) -> None:
-    if bool(args.data) == bool(args.records):
-        args.parser.error("give either DATA, labelled flows, or --records with --labels")
-    if args.data:
+def _fit(args: argparse.Namespace, of_records: list[argparse.Action], of_data: list[argparse.Action]) -> None:
+    if not on_records(args, of_records, of_data):
         from models.training.cli.fit_flows import fit_from_flows
 
         fit_from_flows(args)
         return
-    if args.labels is None:
-        args.parser.error("--records needs --labels")
     args.epochs = args.epochs or DEFAULT_EPOCHS
 
     from models.training.cli.fit_windows import fit_windows

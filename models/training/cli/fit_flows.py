@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import shlex
-from typing import Any
 
 from models.bundle_store import place_for
 from models.flow_bundle import save_flow_bundle
@@ -13,6 +12,7 @@ from models.training.checkpoints import Checkpoints
 from models.training.cli.data import read_data
 from models.training.cli.flow_options import flow_settings
 from models.training.cli.options import FitProgress, load_tensorflow, need
+from models.training.cli.searching import found_best
 from models.training.flows.cleaning import clean
 from models.training.flows.reading import need_both
 from models.training.flows.table import FlowTable
@@ -26,7 +26,7 @@ def fit_from_flows(args: argparse.Namespace) -> None:
     for package in ("tensorflow", "sklearn", "matplotlib", "scipy"):
         need(package)
     place = place_for(args.out)
-    settings = flow_settings(args, _found(args))
+    settings = flow_settings(args, found_best(args, "flows"))
     table, read = read_data(args)
     need_both(table)
     cleaned, cleaning = clean(table, drop_duplicates=settings.cut != "matrix")
@@ -133,16 +133,6 @@ def _report(
         report, PROTOCOLS["no-leaks" if settings.cut == "time" else "random"], [scored], local_rate=0.001
     )
     return report
-
-
-def _found(args: argparse.Namespace) -> dict[str, Any] | None:
-    if args.from_search is None:
-        return None
-    from models.training.paper.searching import best_of, told
-
-    best = best_of(args.from_search)
-    print(f"from the search: {told(best)}")
-    return best
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.errors import TrainingError
-from models.training.cli.options import DEFAULT_WINDOWS, FitProgress, load_tensorflow, need, progress
-from models.training.windows.record_folder import RecordReader
+from models.training.cli.options import FitProgress, load_tensorflow, need
+from models.training.cli.records import LabelledWindows, read_windows
+from models.training.cli.searching import found_best
 
 if TYPE_CHECKING:
+    from models.network import NetworkSpec
     from models.training.checkpoints import Checkpoints
-    from models.training.windows.dataset import Collector
     from models.training.windows.fitting import Model
+    from models.training.windows.network_fit import Options
 
 
 #: Below so many steps of the optimizer a network has hardly begun to learn.
@@ -27,45 +28,31 @@ def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
     from models.bundle_store import place_for
     from models.training.checkpoints import Checkpoints
-    from models.training.windows.dataset import collect
-    from models.training.windows.label_file import labels_hash, read_labels
+    from models.training.windows.fitting import network_spec
+    from models.training.windows.network_fit import Options
+    from models.training.windows.searching import changed, with_point
 
     # What would fail after an hour is tried now, and TensorFlow is not loaded to say that a path is wrong.
     need("tensorflow")
     place = place_for(args.out)
-    labels = read_labels(args.labels)
-    reader = RecordReader(args.records, args.meter)
-    if args.cut:
-        labels = list(reader.cut(labels, args.cut))
-    collector = collect(progress(labels, "windows"), reader.read, seed=args.seed, limit=args.windows)
-    if len(reader.missing) == len(labels):
-        raise TrainingError(
-            f"{args.records}: holds the records of none of the {len(labels)} labelled captures;"
-            f" {args.records / labels[0].path}.parquet was looked for, and so on"
-        )
-    print(
-        f"{collector.windows} windows of {len(collector.labels)} captures;"
-        f" {len(reader.missing)} without records"
-    )
+    point = found_best(args, "windows")
+    usual = network_spec(), Options(seed=args.seed, epochs=args.epochs)
+    spec, options = with_point(*usual, point)
+    read = read_windows(args)
+    print(read.told())
     training = {
-        "labels_sha256": labels_hash(args.labels),
-        "records_sha256": reader.digest(),
-        "captures": len(collector.labels),
-        "windows": collector.windows,
+        **read.about,
         "seed": args.seed,
         "epochs": args.epochs,
         "folds": args.folds,
+        **changed(*usual, point),
     }
-    if args.cut:
-        training["cut_s"] = args.cut
-    if args.windows != DEFAULT_WINDOWS:
-        training["windows_a_capture"] = args.windows
     partial = place.with_name(place.name + ".partial")
     checkpoints = Checkpoints(partial, training)
     if checkpoints.resumed:
         print(f"going on with {partial}")
     try:
-        _fit_and_save(args, place, collector, reader, checkpoints, training)
+        _fit_and_save(args, place, read, spec, options, checkpoints, training)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{partial} has what is done; the same command goes on there") from None
     checkpoints.remove()
@@ -75,16 +62,16 @@ def fit_windows(args: argparse.Namespace) -> None:
 def _fit_and_save(
     args: argparse.Namespace,
     place: Path,
-    collector: Collector,
-    reader: RecordReader,
+    read: LabelledWindows,
+    spec: NetworkSpec,
+    options: Options,
     checkpoints: Checkpoints,
     training: dict[str, Any],
 ) -> None:
     from models.calibration import counted_interval, threshold_for
-    from models.training.windows.fitting import fit_model, network_spec, threshold_folds
-    from models.training.windows.network_fit import Options
+    from models.training.windows.fitting import fit_model, threshold_folds
 
-    spec, options = network_spec(), Options(seed=args.seed, epochs=args.epochs)
+    collector = read.collector
     folds = threshold_folds(collector.labels, args.folds, args.seed)
     if (folds < 0).any():
         print("too few origins to leave one out: the threshold comes from benign captures, left out in turn")
@@ -102,7 +89,7 @@ def _fit_and_save(
                 model = fit_model(
                     collector, folds != fold, spec, options, shown.of(name), checkpoint=checkpoints.of(key)
                 )
-                scores = _highest(model, collector, reader, chosen)
+                scores = _highest(model, read, chosen)
                 checkpoints.keep(key, scores)
             highest[chosen] = scores
             shown.done(name)
@@ -121,15 +108,15 @@ def _fit_and_save(
     _save(args, place, model, threshold, training)
 
 
-def _highest(model: Model, collector: Collector, reader: RecordReader, chosen: np.ndarray) -> list[float]:
+def _highest(model: Model, read: LabelledWindows, chosen: np.ndarray) -> list[float]:
     """The highest decision on each of the chosen captures; windows are made again, to hold few at a time."""
     from models.training.windows.dataset import capture_windows
     from models.training.windows.fitting import Predictor, decisions
 
     predict, found = Predictor(model), []
     for i in chosen:
-        label = collector.labels[i]
-        capture = capture_windows(label, reader.again(label))
+        label = read.collector.labels[i]
+        capture = capture_windows(label, read.reader.again(label))
         assert capture is not None  # it is in the collector because it had windows
         logits, families = predict(capture.windows)
         found.append(float(decisions(capture, model.calibration(0.0), logits, families).max()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.training.cli.options import at_least, share
@@ -25,34 +24,37 @@ _REAL = {"learning_rate": "of Adam"}
 _SHARE = {"dropout": "share of units dropped while fitting", "averaging": "how slowly averaged weights fade"}
 
 
-def add_flow_options(group: Any) -> None:
-    """The options, into a group of a parser's; those that are not given are None."""
-    group.add_argument(
-        "--split",
+def add_flow_options(group: Any) -> list[argparse.Action]:
+    """The options, into a group of a parser's, and given back; those that are not given are None."""
+    added: list[argparse.Action] = []
+
+    def add(name: str, **how: Any) -> None:
+        added.append(group.add_argument(_flag(name), **how))
+
+    add(
+        "split",
         choices=("text", "matrix", "time"),
         default="text",
         help="text: duplicates dropped, at random 70/15/15 (default); matrix: duplicates kept, 70/30; time:"
         " in each class the first 70 %% by time, groups of near duplicates whole",
     )
-    group.add_argument(
-        "--scale",
+    add(
+        "scale",
         choices=("minmax", "log-minmax"),
         default="minmax",
         help="to [0, 1] as it is (default), or of the logarithm",
     )
-    group.add_argument("--best-features", type=at_least(1), metavar="N", help="keep the N that tell most")
-    group.add_argument("--levels", type=at_least(0), help="of each feature before the convolution; 0: none")
+    add("best_features", type=at_least(1), metavar="N", help="keep the N that tell most")
+    add("levels", type=at_least(0), help="of each feature before the convolution; 0: none")
     for name, meaning in _WHOLE.items():
-        group.add_argument(_flag(name), type=at_least(1), help=meaning)
+        add(name, type=at_least(1), help=meaning)
     for name, meaning in _REAL.items():
-        group.add_argument(_flag(name), type=positive, help=meaning)
+        add(name, type=positive, help=meaning)
     for name, meaning in _SHARE.items():
-        group.add_argument(_flag(name), type=share, help=meaning)
-    group.add_argument("--schedule", choices=("constant", "cosine"), help="of the learning rate")
-    group.add_argument(
-        "--from-search", type=Path, metavar="DIR", help="sizes and options of the best in that `search`"
-    )
-    group.add_argument("--class-weights", choices=("none", "root", "balanced"), help="in the loss")
+        add(name, type=share, help=meaning)
+    add("schedule", choices=("constant", "cosine"), help="of the learning rate")
+    add("class_weights", choices=("none", "root", "balanced"), help="in the loss")
+    return added
 
 
 def flow_settings(args: argparse.Namespace, found: dict[str, Any] | None = None) -> Settings:

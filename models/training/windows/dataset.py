@@ -190,6 +190,11 @@ def weights(data: TrainingSet) -> npt.NDArray[np.float64]:
     return result
 
 
+def benign_weights(data: TrainingSet) -> npt.NDArray[np.float64]:
+    """As `weights`, 0 for windows of attack: how much each tells of the usual."""
+    return np.where(data.truth == BENIGN, weights(data), 0.0)
+
+
 def collect(
     labels: Iterable[CaptureLabel],
     read: Callable[[CaptureLabel], np.ndarray],

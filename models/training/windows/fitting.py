@@ -13,10 +13,10 @@ from models.errors import TrainingError
 from models.evidence import FAMILIES, CounterEvidence, HostEvidence, calibrate
 from models.network import NetworkSpec, Weights, arrays_to_weights, build
 from models.scaling import Scaling
-from models.training.windows.dataset import BENIGN, CaptureWindows, Collector, weights
+from models.training.windows.dataset import CaptureWindows, Collector, TrainingSet, benign_weights
 from models.training.windows.exaggeration import exaggerate
 from models.training.windows.labels import CaptureLabel
-from models.training.windows.network_fit import Options, Resumable, fit_network
+from models.training.windows.network_fit import Arrays, Options, Resumable, fit_network
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 from models.windows import WindowBatch, Windows
 
@@ -28,6 +28,7 @@ AVERAGE = 0.3
 _BATCH = 1024
 
 Captures = npt.NDArray[np.bool_]
+Inputs = Callable[[slice], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,64 +82,103 @@ def fit_model(
 ) -> Model:
     """Fit scaling, network and counters on the chosen captures (a mask over collector.labels).
 
+    Of each window the network sees the newest `spec.window` rows; whether it is one of attack goes by the
+    whole, so that networks of several windows answer one question.
+
     log, checkpoint: see `fit_network`.
     beside_counters: the network learns what to add to the counters' evidence (it is the offset of
         its loss), as the daemon adds them; False: the network learns to stand alone, what the
         counters would have said included, unless it sees none of them.
     """
-    data = collector.training_set()
+    data = collector.training_set().of(captures)
+    usual = learn_usual(collector, captures, data)
+    if beside_counters:
+        arrays = usual.arrays(data)
+    else:
+        arrays = data.arrays(usual.scaling)
+        if spec.counters_in:
+            raised = exaggerate(data, benign_weights(data), usual.counters, options.seed)
+            arrays = arrays.joined(raised.arrays(usual.scaling, arrays))
+    result = fit_network(spec, arrays.newest(spec.window), None, options, log, checkpoint)
+    return Model(spec, usual.scaling, result.weights, usual.counters, result.history)
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What captures say of the usual: all that a network's inputs and loss need besides the windows."""
+
+    scaling: Scaling
+    counters: list[dict[str, Any]]  #: calibration, see models.evidence.calibrate
+
+    def arrays(self, data: TrainingSet) -> Arrays:
+        """Windows, of these captures or others, scaled, the counters' evidence as the loss's offset."""
+        return data.arrays(self.scaling, CounterEvidence(self.counters, COUNTER_WEIGHT).scores(data.counters))
+
+
+def learn_usual(collector: Collector, captures: Captures, data: TrainingSet) -> Usual:
+    """Scaling and calibrated counters of the chosen captures, whose windows `data` are.
+
+    All rows of a window count, however many of them a network sees.  TrainingError where no capture is
+    benign.
+    """
     benign = captures & np.array([not label.attack for label in collector.labels])
     if not benign.any():
         raise TrainingError(
             "no benign capture to learn from what is usual: label some, of two origins at least"
         )
-    data = data.of(captures)
-    weight = np.where(data.truth == BENIGN, weights(data), 0.0)
     scaling = Scaling.fit(
         data.rows.table,
         data.counters,
         ROW_NAMES.index("present"),
         role=COUNTER_NAMES.index("is_actor"),
-        benign=weight,
+        benign=benign_weights(data),
         index=data.rows.index,
     )
-    counters = calibrate(collector.maxima(benign))
-    if beside_counters:
-        offset = CounterEvidence(counters, COUNTER_WEIGHT).scores(data.counters)
-        arrays = data.arrays(scaling, offset)
-    else:
-        arrays = data.arrays(scaling)
-        if spec.counters_in:
-            arrays = arrays.joined(exaggerate(data, weight, counters, options.seed).arrays(scaling, arrays))
-    result = fit_network(spec, arrays, None, options, log, checkpoint)
-    return Model(spec, scaling, result.weights, counters, result.history)
+    return Usual(scaling, calibrate(collector.maxima(benign)))
 
 
-class Predictor:
-    """A model's network in Keras, for many windows at once."""
+class Forward:
+    """A network in Keras, for many windows at once."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         import tensorflow as tf
 
-        network = build(model.spec, unroll=True)
-        arrays_to_weights(network, model.weights)
-        self._scaling = model.scaling
+        network = build(spec, unroll=True)
+        arrays_to_weights(network, weights)
         self._forward = tf.function(
             lambda rows, counters: network([rows, counters], training=False), autograph=False
         )
 
+    def __call__(self, count: int, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (B,) and family probabilities (B, K) of B windows.
+
+        count: B, above 0.
+        inputs: gives scaled rows (b, N, F) and counters (b, C) of the windows in a slice.
+        """
+        logits, families = [], []
+        for start in range(0, count, _BATCH):
+            rows, counters = inputs(slice(start, start + _BATCH))
+            heads = self._forward(_filled(rows), _filled(counters))
+            logits.append(np.asarray(heads["logit"])[: len(rows), 0])
+            families.append(_softmax(np.asarray(heads["family"])[: len(rows)]))
+        return np.concatenate(logits), np.concatenate(families)
+
+
+class Predictor:
+    """A model in Keras, for many raw windows at once."""
+
+    def __init__(self, model: Model) -> None:
+        self._spec, self._scaling = model.spec, model.scaling
+        self._forward = Forward(model.spec, model.weights)
+
     def __call__(self, windows: WindowBatch) -> tuple[np.ndarray, np.ndarray]:
         """Logits (B,) and family probabilities (B, K)."""
-        logits, families = [], []
-        for start in range(0, len(windows), _BATCH):
-            rows = self._scaling.transform_rows(windows.rows[start : start + _BATCH])
-            counters = self._scaling.transform_counters(windows.counters[start : start + _BATCH])
-            count = len(rows)
-            rows, counters = _filled(rows), _filled(counters)
-            heads = self._forward(rows, counters)
-            logits.append(np.asarray(heads["logit"])[:count, 0])
-            families.append(_softmax(np.asarray(heads["family"])[:count]))
-        return np.concatenate(logits), np.concatenate(families)
+
+        def scaled(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            rows = self._scaling.transform_rows(self._spec.newest(windows.rows[part]))
+            return rows, self._scaling.transform_counters(windows.counters[part])
+
+        return self._forward(len(windows), scaled)
 
 
 def _filled(values: np.ndarray) -> np.ndarray:

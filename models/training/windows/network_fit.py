@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,10 @@ class Arrays:
     def batch(self, index: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], ...]:
         """The chosen windows as plain arrays, in the order of the fields."""
         return (self.rows.take(index).dense(), *(one[index] for one in self._others()))
+
+    def newest(self, count: int) -> Arrays:
+        """The same windows, of each so many rows, the newest."""
+        return replace(self, rows=self.rows.newest(count))
 
     def joined(self, other: Arrays) -> Arrays:
         """These windows and then those."""

@@ -57,6 +57,10 @@ class WindowRows:
         """The chosen windows, on the same table."""
         return WindowRows(self.table, self.index[windows])
 
+    def newest(self, count: int) -> WindowRows:
+        """The newest rows of each window, so many, on the same table; all of windows that have no more."""
+        return WindowRows(self.table, self.index[:, -count:])
+
     def dense(self) -> Floats:
         """(W, N, F), a new array."""
         return self.table[self.index]
