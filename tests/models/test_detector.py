@@ -94,6 +94,39 @@ def test_windows_of_another_shape_are_refused(bundle: Bundle) -> None:
             detector.score(*wrong)
 
 
+@pytest.fixture
+def of_eight(save: Callable[..., Bundle]) -> Bundle:
+    """A bundle whose network sees the newest eight rows."""
+    from models.network import build, weights_to_arrays
+
+    spec = replace(SPEC, window=8)
+    weights = weights_to_arrays(build(spec, unroll=True))
+    return save("eight", spec=spec, weights=weights, tflite=convert(spec, weights))
+
+
+def test_a_network_of_eight_rows_sees_the_newest_of_a_window(
+    of_eight: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, counters = raw_windows(150)
+    scaled = of_eight.scaling.transform_rows(rows[:, 8:]), of_eight.scaling.transform_counters(counters)
+    expected, _ = keras_forward(of_eight)(*scaled)
+    assert np.ptp(expected) > 0.01
+    older = rows.copy()
+    older[:, :8] = raw_windows(150, seed=5)[0][:, :8]
+    newer = rows.copy()
+    newer[:, 8] *= 3
+    monkeypatch.setattr(runtimes, "_tensorflow_sees_gpu", lambda: True)
+    for runtime, device in (("litert", "cpu"), ("tensorflow", "cpu"), ("tensorflow", "gpu")):
+        detector = Detector(of_eight, runtime, device)  # type: ignore[arg-type]
+        logits, families = detector.score(rows, counters)
+        assert np.abs(logits - expected[:, 0]).max() < 1e-5
+        assert np.array_equal(detector.score(older, counters)[0], logits)
+        assert np.array_equal(detector.score(older, counters)[1], families)
+        assert (detector.score(newer, counters)[0] != logits).any()
+        with pytest.raises(ValueError, match=r"\(150, 16, "):
+            detector.score(rows[:, 8:], counters)
+
+
 def test_tensorflow_gives_the_results_of_litert(bundle: Bundle) -> None:
     rows, counters = raw_windows(150)
     litert, tensorflow = Detector(bundle, "litert"), Detector(bundle, "tensorflow", "cpu")

@@ -288,6 +288,10 @@ def test_evidence_names_network_and_counters_with_their_usual_values_strongest_f
     )
     (one,) = found(rule, batch, 40.0)
     assert one.evidence[0] == "network logit 40.00 over 12 flows"
+    (of_eight,) = HostEvidence(rule, capacity=8, window=8).update(
+        batch, *heads(40.0, 1), np.zeros(1, FLOW_DTYPE)
+    )
+    assert of_eight.evidence[0] == "network logit 40.00 over 8 flows" and of_eight.flows == 12
 
 
 def test_what_does_not_speak_for_an_attack_is_not_said() -> None:

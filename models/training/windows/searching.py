@@ -158,7 +158,7 @@ def validation_part(collector: Collector, data: TrainingSet, folds: int, seed: i
     ):
         if kind.sum() < 2:
             raise TrainingError(
-                f"{kind.sum()} {what}: a search fits on some and judges by others, two at least: {remedy}"
+                f"too few {what} ({kind.sum()}): a search fits on some and judges by others; {remedy}"
             )
     held = np.zeros(len(collector.labels), bool)
     for kind in (benign, attacked):

@@ -153,8 +153,18 @@ def test_fit_takes_the_best_of_a_search(
         (["fit", "--records", "r", "--out", "x"], "--records needs --labels"),
         (["fit", "d.csv", "--out", "x", "--dropout", "1"], "1 is no share"),
         (["fit", "d.csv", "--out", "x", "--learning-rate", "0"], "0 is no number above 0"),
+        (["fit", "d.csv", "--out", "x", "--share", "0.1"], "--share goes with --records"),
+        (["fit", "--records", "r", "--labels", "l", "--out", "x", "--lstm", "4"], "--lstm goes with DATA"),
+        (["search", "--out", "x"], "give either DATA, labelled flows, or --records with --labels"),
+        (["search", "d.csv", "--records", "r", "--labels", "l", "--out", "x"], "give either DATA"),
+        (["search", "--records", "r", "--out", "x"], "--records needs --labels"),
+        (["search", "d.csv", "--out", "x", "--cut", "60"], "--cut goes with --records"),
+        (["search", "--records", "r", "--labels", "l", "--out", "x", "--levels", "0"], "--levels goes with"),
         (["search", "d.csv", "--out", "x", "--grid", "colour=1"], "NAME is one of batch_size"),
+        (["search", "d.csv", "--out", "x", "--grid", "window=8"], "filters, lstm, dropout\n"),
         (["search", "d.csv", "--out", "x", "--grid", "lstm=a"], "values are numbers"),
+        (["search", "d.csv", "--out", "x", "--grid", "batch-size=64,0"], "0 is no whole number from 1 on"),
+        (["search", "d.csv", "--out", "x", "--grid", "dropout=1"], "1 is no share"),
     ],
 )
 def test_wrong_use_is_said_with_the_usage(

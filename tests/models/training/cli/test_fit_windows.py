@@ -75,8 +75,8 @@ def arguments(corpus: Corpus, out: Path) -> list[str]:
     return ["fit", *(str(text) for option in (sides | small).items() for text in option)]
 
 
-def fit(corpus: Corpus, out: Path) -> int:
-    return main(arguments(corpus, out))
+def fit(corpus: Corpus, out: Path, *more: str) -> int:
+    return main([*arguments(corpus, out), *more])
 
 
 def lines_of(error: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,12 +184,43 @@ def test_the_network_learns_what_to_add_to_the_counters_unless_it_stands_alone(
     assert (seen[1].offset == 0).all()
 
 
+@pytest.fixture(scope="module")
+def of_eight(collected: Any) -> Any:
+    """As `model`, of the newest eight rows."""
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ids-daemon[train]'")
+    from models.training.windows.fitting import fit_model
+    from models.training.windows.network_fit import Options
+
+    chosen = np.array([True, True, True, True, False])
+    return fit_model(collected[0], chosen, replace(network_spec(**SMALL), window=8), Options(epochs=1))
+
+
 @pytest.mark.slow
-def test_the_trainer_decides_as_the_daemon_does(model: Any, collected: Any, tmp_path: Path) -> None:
+def test_of_fewer_rows_all_else_is_the_same(model: Any, of_eight: Any, collected: Any) -> None:
+    from models.training.windows.fitting import Predictor
+
+    assert of_eight.scaling.to_json() == model.scaling.to_json()
+    assert of_eight.counters == model.counters
+    windows = collected[1][4].windows
+    older = windows.rows.copy()
+    older[:, :8] = 0
+    predict = Predictor(of_eight)
+    logits, _ = predict(windows)
+    assert np.ptp(logits) > 0.01
+    for rows in (older, windows.rows[:, 8:]):
+        np.testing.assert_array_equal(predict(replace(windows, rows=rows))[0], logits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fitted", ["model", "of_eight"])
+def test_the_trainer_decides_as_the_daemon_does(
+    fitted: str, collected: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     from models import Scorer, save_bundle
     from models.training.convert import convert
     from models.training.windows.fitting import Predictor
 
+    model = request.getfixturevalue(fitted)
     _, captures, records = collected
     logits, families = Predictor(model)(captures[4].windows)
     assert families.shape == (len(logits), len(FAMILIES))

@@ -29,6 +29,15 @@ def test_windows_come_back_bit_by_bit_from_fewer_rows() -> None:
     assert len(kept.table) == len(np.unique(flat.view(np.uint32), axis=0)) < len(flat) / 3
 
 
+def test_the_newest_rows_are_the_last_on_the_same_table() -> None:
+    rows = windows_of(1)
+    kept = WindowRows.of(rows)
+    for count in (1, 8, rows.shape[1]):
+        newest = kept.newest(count)
+        assert newest.table is kept.table and newest.shape == (len(rows), count, rows.shape[2])
+        assert newest.dense().tobytes() == rows[:, -count:].tobytes()
+
+
 def test_rows_that_differ_in_a_sign_or_a_digit_are_two() -> None:
     rows = np.zeros((1, 4, 2), np.float32)
     rows[0, 1, 0], rows[0, 2, 0], rows[0, 3, 1] = -0.0, 1e-45, 1e-45
