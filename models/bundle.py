@@ -209,9 +209,7 @@ def _check_fit(manifest: _Manifest, where: Path, meter: str) -> None:
 
 
 def _check_spec(spec: NetworkSpec, families: Sequence[str]) -> None:
-    """ValueError unless the network reads this version's windows, or their newest rows, and names these
-    families.
-    """
+    """ValueError unless the network reads rows of this version's windows and names these families."""
     if spec.window > WINDOW:
         raise ValueError(f"reads windows of {spec.window} rows, a host's window has {WINDOW}")
     shape, wanted = (spec.row_features, spec.counters), (len(ROW_NAMES), len(COUNTER_NAMES))

@@ -20,7 +20,9 @@ def add_records(group: Any) -> list[argparse.Action]:
     return [
         group.add_argument("--records", type=Path, help="folder of flow records"),
         group.add_argument(
-            "--labels", type=Path, help="who attacked whom and when: YAML or JSON lines, see `fit --help`"
+            "--labels",
+            type=Path,
+            help="who attacked whom and when: YAML or JSON lines, see `fit --help`",
         ),
         group.add_argument(
             "--meter", default="native", choices=("native", "cicflowmeter"), help="what metered the records"

@@ -53,7 +53,10 @@ class TrainingSet:
 
     def of(self, captures: npt.NDArray[np.bool_]) -> TrainingSet:
         """Only windows of the chosen captures, a mask over `labels`."""
-        kept = captures[self.capture]
+        return self.take(captures[self.capture])
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> TrainingSet:
+        """Only the chosen windows, a mask over them."""
         return TrainingSet(
             self.rows.take(kept), self.counters[kept], self.truth[kept], self.capture[kept], self.labels
         )

@@ -147,6 +147,22 @@ def test_an_attack_that_is_not_located_does_not_judge() -> None:
         validation_part(collector, collector.training_set(), 3, 1)
 
 
+def test_benign_windows_beside_an_attack_that_is_fitted_on_do_not_judge() -> None:
+    drill = [
+        replace(label("drill", attack=True, origin="home"), family=name) for name in ("scan", "dos", "c2")
+    ]
+    labels = [*corpus({"home": (0, 4)}), *drill]
+    collector = collected(labels)
+    data = collector.training_set()
+    held, _ = validation_part(collector, data, 3, 1)
+    assert held.tolist() == [True, False, False, False, True, False, False]
+    found = sides(collector, 3, 1)
+    of = [data.truth[data.capture == number] for number in (0, 4)]
+    assert (of[1] == 0).any() and (of[1] == 1).any()
+    assert len(found.validation) == len(of[0]) + (of[1] == 1).sum()
+    assert len(found.train) == len(data.of(~held))
+
+
 def test_scaling_and_counters_are_of_the_training_side_alone(four: Collector, dealt: Sides) -> None:
     held, _ = validation_part(four, four.training_set(), 3, 1)
     changed = Collector(limit=30)
