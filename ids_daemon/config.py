@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from capture import FilterError, compile_filter
 from ids_daemon.syslog_address import parse_address
-from models.home_networks import HOME_NETWORKS
+from models import HOME_NETWORKS
 
 FACILITIES = {
     "kern": 0,
