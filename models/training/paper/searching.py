@@ -24,7 +24,7 @@ JOURNAL = "search.jsonl"
 
 #: What is tried where nothing else is asked for.
 GRID: Mapping[str, tuple[Any, ...]] = {
-    "batch_size": (128, 256, 512),
+    "batch_size": (64, 128, 256),
     "learning_rate": (1e-3, 3e-3, 1e-2),
     "filters": (32, 64),
     "lstm": (32, 64),
@@ -111,7 +111,8 @@ def told(point: Mapping[str, Any]) -> str:
 def search_report(tried: Sequence[Tried], possible: int, data: Sequence[str], *, command: str) -> Report:
     """The page of a search."""
     report = Report("Search", "Sizes and options, judged on the validation part", command=command)
-    report.text("What was read", "\n\n".join(data))
+    report.text("What was read", "")
+    report.listing(data)
     report.text(
         "What was tried",
         f"{len(tried)} of {possible} combinations, in random order. The lowest validation loss is the best;"
