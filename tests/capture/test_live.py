@@ -131,9 +131,9 @@ def test_rings_of_more_than_is_free_are_refused_where_that_is_known(monkeypatch,
 
 
 def test_an_interface_counts_its_losses_and_a_counter_that_began_anew_is_no_loss_less():
-    before, after = DeviceCounts(5, 1, 0), DeviceCounts(7, 1, 3)
-    assert after.since(before) == (2, 0, 3)
-    assert before.since(after) == (5, 0, 0)
+    before, after = DeviceCounts(5, 1, 0, 9), DeviceCounts(7, 1, 3, 9)
+    assert after.since(before) == (2, 0, 3, 0)
+    assert before.since(after) == (5, 0, 0, 0)
     assert min(device_counts("lo")) >= 0
     with pytest.raises(OSError, match="No such device"):
         device_counts("nosuch0")
