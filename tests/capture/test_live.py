@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from capture.errors import CaptureError
-from capture.live import opening
+from capture.live import links, opening
 from capture.live.link import DeviceCounts, device_counts, interface_names, link_type_of
 from capture.live.opening import open_interface
+from capture.live.packet_socket import RingOptions
 from tests.packets import frames_of
 
 needs_root = pytest.mark.skipif(
@@ -165,3 +168,17 @@ def test_a_kernel_without_packet_sockets_is_sent_to_replay(monkeypatch):
 def test_rings_that_would_take_most_of_the_memory_are_refused_before_the_kernel_tries():
     with pytest.raises(CaptureError, match=r"rings of 4,194,304 MiB are more .*; set capture.ring_mib lower"):
         open_interface(["lo"], ring_bytes=4 << 40, block_bytes=1 << 20)
+
+
+def test_an_interface_that_cannot_be_asked_for_is_not_taken_for_a_removed_one(monkeypatch):
+    said = []
+
+    def no_more_files(name):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    one = SimpleNamespace(index=1, mtu=1500, link_type=1, take_error=lambda: None)
+    monkeypatch.setattr(links.Link, "_opened", lambda self: (one,))
+    link = links.Link("lo", RingOptions(), said.append)
+    monkeypatch.setattr(links, "interface_flags", no_more_files)
+    link.watch()
+    assert (link.sockets, link.generation, said) == ((one,), 0, [])
