@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from capture import FilterError, compile_filter
 from ids_daemon.syslog_address import parse_address
+from models import HOME_NETWORKS
 
 FACILITIES = {
     "kern": 0,
@@ -127,15 +128,7 @@ class Flow(Section):
 
 
 class Windows(Section):
-    home_networks: list[NetworkText] = [
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",
-        "169.254.0.0/16",
-        "fc00::/7",
-        "fe80::/10",
-    ]
+    home_networks: list[NetworkText] = list(HOME_NETWORKS)
     home_hosts: Annotated[int, Field(ge=16, le=1 << 20)] = 512
     foreign_hosts: Annotated[int, Field(ge=16, le=1 << 20)] = 512
 

@@ -150,7 +150,10 @@ class Pipeline:
                 self._score()
                 self._tell(self.incidents.advance(batch.until_ns))
             after_batch()
-        self._take(self.meter.finish())
+        for records in self.meter.finish():
+            self._take([records])
+            if sum(map(len, self._waiting)) >= _WAITING:
+                self._score()
         self._score()
         self._tell(self.incidents.finish(self.stats.last_ns))
         if problem is not None:

@@ -17,6 +17,7 @@ class Recording:
         """CaptureError when the file exists already or cannot be made."""
         self._live = live
         self._tell = tell
+        self.failed = False  #: whether packets are missing in the file
         self._writer: CaptureWriter | None = CaptureWriter(
             path, live.interfaces, live.link_types, live.snaplen
         )
@@ -28,6 +29,7 @@ class Recording:
                 try:
                     self._writer.write(batch)
                 except CaptureError as error:
+                    self.failed = True
                     self._tell(f"{error}; capturing goes on")
                     writer, self._writer = self._writer, None
                     writer.abandon()
@@ -41,6 +43,7 @@ class Recording:
         try:
             writer.close([(one.packets, one.drops) for one in self._live.interface_counts()])
         except CaptureError as error:
+            self.failed = True
             self._tell(str(error))
         else:
             self._tell(f"{writer.path}: {writer.packets:,} packets recorded")

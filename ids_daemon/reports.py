@@ -17,9 +17,10 @@ Counters = Mapping[str, Mapping[str, Any]]
 LOSS_INTERVAL_S = 10.0
 
 
-#: What an interface lost before anybody saw it: the counter, and what to call it.
+#: What an interface lost before anybody saw it: the counter, and what to call it.  Its `interface_drops` is
+#: not among them: it counts what the kernel has no protocol for, too.
 _INTERFACE_LOSSES = {
-    "interface_drops": "dropped",
+    "interface_missed": "missed",
     "interface_overruns": "overruns",
     "interface_errors": "damaged",
 }
@@ -131,7 +132,7 @@ def stats_event(sensor: str, counters: Counters, uptime_s: float, now_ns: int) -
         "decoder": decoder,
     }
     if "flows_created" in meter:
-        ended = sum(meter[f"flows_{how}"] for how in ("expired", "cut", "evicted", "at_end"))
+        ended = sum(meter.get(f"flows_{how}", 0) for how in ("expired", "cut", "evicted", "at_end"))
         stats["flow"] = {"total": meter["flows_created"], "active": meter["flows_created"] - ended}
     entry = {"timestamp": stamp(now_ns), "event_type": "stats", "host": sensor, "stats": stats}
     return Event(entry, encode(entry))
@@ -143,9 +144,13 @@ def losses_line(counters: Counters, not_metered: Mapping[str, int]) -> str:
     parts = [
         _some(capture.get("ring_freezes", 0), "times the ring was full"),
         _some(capture.get("unread", 0), "packets left in the ring"),
-        _some(capture.get("interface_drops", 0), "packets dropped by the interface before they were seen"),
+        _some(capture.get("interface_missed", 0), "packets missed by the interface"),
         _some(capture.get("interface_overruns", 0), "overruns of the interface"),
         _some(capture.get("interface_errors", 0), "packets damaged on the way to the interface"),
+        _some(
+            capture.get("interface_drops", 0),
+            "packets dropped by its driver, or of no use to the system",
+        ),
         *(_some(count, f"packets not metered ({NOT_METERED[name]})") for name, count in not_metered.items()),
         _some(meter.get("flows_evicted", 0), "flows evicted"),
         _some(sum(sink["dropped"] for sink in counters["sinks"].values()), "alerts dropped"),

@@ -9,13 +9,14 @@ so what is older than every clock can go on, in the order in which one meter wou
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
 
-from capture import PacketBatch
+from capture import CaptureError, PacketBatch
 from ids_daemon.pipeline import Meter, PipelineStats, joined
 
 #: Records that wait of one worker before it waits for the others: 50 MB.  Its ring fills meanwhile,
@@ -25,6 +26,8 @@ _WAITING = 1 << 16
 _AT_ONCE = 1 << 13
 #: Nobody waits longer for another thread without looking around.
 _PATIENCE_S = 0.25
+#: Seconds after which nobody waits any longer for a time that stands still.
+_STANDSTILL_S = 2.0
 #: How far packet time goes on before records are merged, unless nothing comes: a few at a time cost the
 #: network as much as many.
 _STEP_NS = 20_000_000
@@ -71,8 +74,6 @@ class _Worker(threading.Thread):
     def run(self) -> None:
         try:
             for batch in self._source:
-                if self.stopping:
-                    break
                 records: list[np.ndarray] = []
                 if len(batch):
                     self.traffic.count(batch)
@@ -80,6 +81,8 @@ class _Worker(threading.Thread):
                 if batch.until_ns >= 0:
                     records += self.meter.advance(batch.until_ns)
                 self._put(records, self.meter.clock_ns)
+                if self.stopping:
+                    break
             self._put(list(self.meter.finish()), _END)
         except BaseException as error:  # noqa: BLE001 - whatever it is ends the service, with its reason
             self.problem = error
@@ -87,7 +90,7 @@ class _Worker(threading.Thread):
 
     def _put(self, records: list[np.ndarray], clock_ns: int) -> None:
         with self._change:
-            if self.count > _WAITING and not self.stopping:
+            while self.count > _WAITING and not self.stopping:
                 self._change.wait(_PATIENCE_S)
             self.waiting += records
             self.count += sum(map(len, records))
@@ -97,7 +100,7 @@ class _Worker(threading.Thread):
                 self._change.notify_all()
 
     def until_ns(self) -> int:
-        """Records older than this may go on, as far as this worker is concerned: `_AT_ONCE` or a few more."""
+        """Records up to this may go on, as far as this worker is concerned: `_AT_ONCE` or a few more."""
         before = 0
         for some in self.waiting:
             if before + len(some) > _AT_ONCE:
@@ -132,6 +135,7 @@ class Workers:
             for number, (source, meter) in enumerate(zip(sources, meters, strict=True))
         ]
         self._total: PipelineStats | None = None
+        self._let_go_ns: int | None = None
         self.stats = _Sum([worker.meter for worker in self._workers])
 
     def ticks(self, stats: PipelineStats) -> Iterator[PacketBatch]:
@@ -142,13 +146,21 @@ class Workers:
         for worker in self._workers:
             worker.start()
         self._total = stats
-        told_ns = -1
+        told_ns, moved_at = -1, time.monotonic()
         while True:
             with self._change:
                 self._change.wait_for(partial(self._is_due, told_ns), _PATIENCE_S)
                 until_ns = self._until_ns()
+                now = time.monotonic()
+                if until_ns > told_ns:
+                    moved_at = now
+                elif self._some_wait() and now - moved_at > _STANDSTILL_S:
+                    until_ns = self._let_go()
             self._sum_up()
             for worker in self._workers:
+                if isinstance(worker.problem, OSError):
+                    reason = worker.problem.strerror or worker.problem
+                    raise CaptureError(f"capturing has ended: {reason}") from worker.problem
                 if worker.problem is not None:
                     raise worker.problem
             if until_ns == _END:
@@ -161,9 +173,11 @@ class Workers:
         return ()
 
     def advance(self, now_ns: int) -> Iterator[np.ndarray]:
-        """The records older than `now_ns`, by time; of one worker those as old, too: none can come before."""
-        side: Literal["left", "right"] = "left" if len(self._workers) > 1 else "right"
+        """The records older than `now_ns`, by time; those as old, too, where nothing can come before them."""
         with self._change:
+            side: Literal["left", "right"] = "left"
+            if len(self._workers) == 1 or now_ns == self._let_go_ns:
+                side = "right"
             taken = [worker.take(now_ns, side) for worker in self._workers]
             self._change.notify_all()
         parts = [joined(records) for records in taken if records]
@@ -173,8 +187,9 @@ class Workers:
     def finish(self) -> Iterator[np.ndarray]:
         """End the workers; the rest of their records."""
         self.stop()
-        self._sum_up()
-        yield from self.advance(_END)
+        for records in self.advance(_END):
+            for first in range(0, len(records), _AT_ONCE):
+                yield records[first : first + _AT_ONCE]
 
     def stop(self) -> None:
         """End the workers, each after the batch that it has; harmless when repeated."""
@@ -185,6 +200,7 @@ class Workers:
         for worker in self._workers:
             if worker.is_alive():
                 worker.join()
+        self._sum_up()
 
     def _sum_up(self) -> None:
         if self._total is not None:
@@ -197,6 +213,15 @@ class Workers:
             return True
         many = any(worker.count > _AT_ONCE for worker in self._workers)
         return until_ns > told_ns if many else self._some_wait() and until_ns >= told_ns + _STEP_NS
+
+    def _let_go(self) -> int:
+        """Up to when records go on that wait for a time that does not come: all that wait.
+
+        A clock was set back, or a worker gets no processor.  They may then be out of order; to wait for hours
+        would be worse.
+        """
+        self._let_go_ns = max(worker.until_ns() for worker in self._workers)
+        return self._let_go_ns
 
     def _some_wait(self) -> bool:
         return any(worker.count for worker in self._workers)

@@ -14,7 +14,7 @@ _FACE = {
     "CalibrationError": "models.errors",
     "Detector": "models.detector",
     "Finding": "models.evidence",
-    "HOME_NETWORKS": "models.windows",
+    "HOME_NETWORKS": "models.home_networks",
     "HostEvidence": "models.evidence",
     "RuntimeUnavailable": "models.errors",
     "Scorer": "models.scorer",

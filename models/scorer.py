@@ -12,7 +12,8 @@ from models.bundle_files import AGAIN, CALIBRATION
 from models.detector import Choice, Detector, Device
 from models.errors import BundleError
 from models.evidence import FAMILIES, Finding, HostEvidence
-from models.windows import HOME_NETWORKS, WindowBatch, Windows
+from models.home_networks import HOME_NETWORKS
+from models.windows import WindowBatch, Windows
 
 
 class ScorerStats:

@@ -10,6 +10,8 @@ import pytest
 
 # Set before the first import of TensorFlow, whose C++ side logs to standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Boosting on a few rows waits for its threads longer than it computes where something else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 #: Data beside the checkout; tests that use it are marked `shared`.
 SHARED = Path(__file__).parents[1].parent / "shared"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Sequence
@@ -84,12 +85,18 @@ class CaptureWriter:
                 for number in range(self._interfaces):
                     packets, drops = counts[number] if counts else (0, 0)
                     self._append(memoryview(self._statistics(number, packets, drops)))
-        finally:
+        except CaptureError:
+            self.abandon()
+            raise
+        try:
             os.close(self._descriptor)
+        except OSError as error:  # some file systems tell only now
+            raise CaptureError(f"{self.path}: cannot be written any further: {error.strerror}") from None
 
     def abandon(self) -> None:
         """Close the file as it is, after a failure."""
-        os.close(self._descriptor)
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
 
     def _statistics(self, number: int, packets: int, drops: int) -> bytes:
         time = struct.pack("<II", self._until_ns >> 32, self._until_ns & 0xFFFFFFFF)
@@ -106,7 +113,8 @@ class CaptureWriter:
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
         except OSError as error:
-            os.ftruncate(self._descriptor, self._size)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
             raise CaptureError(
                 f"{self.path}: cannot be written any further: {error.strerror}; it has the first"
                 f" {self.packets:,} packets"

@@ -14,8 +14,14 @@ from capture.errors import CaptureError
 
 _SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921
 _IFREQ_LENGTH = 40
-#: Of the namespace that this process is in, unlike /sys.
-_DEVICES = "/proc/self/net/dev"
+
+# <linux/rtnetlink.h>, <linux/if_link.h>.
+_GETLINK, _REQUEST, _ERROR, _STATS64 = 18, 1, 2, 23
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_LINK_MESSAGE = struct.Struct("=BxHiII")  # struct ifinfomsg
+_ATTRIBUTE = struct.Struct("=HH")
+#: Places in struct rtnl_link_stats64.
+_RX_ERRORS, _RX_DROPPED, _RX_FIFO_ERRORS, _RX_MISSED_ERRORS = 4, 6, 14, 15
 
 #: Bits of `interface_flags`.
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
@@ -50,11 +56,14 @@ _NAMES = {
 
 
 class DeviceCounts(NamedTuple):
-    """Packets that an interface received but never handed over; what each means is up to its driver."""
+    """Packets that an interface received but that went nowhere; what each means is up to its driver."""
 
-    drops: int  #: no room, or no use for them (rx_dropped, rx_missed_errors)
-    overruns: int  #: its own memory was full (rx_fifo_errors); some drivers count them as drops, too
+    missed: int  #: came faster than they were fetched from it (rx_missed_errors)
+    overruns: int  #: its own memory was full (rx_fifo_errors)
     errors: int  #: damaged on the way (rx_errors)
+    #: Let go by driver or kernel (rx_dropped): for want of room with some drivers, but also what the
+    #: kernel has no protocol for, after it was captured.
+    drops: int
 
     def plus(self, other: DeviceCounts) -> DeviceCounts:
         return DeviceCounts(*(a + b for a, b in zip(self, other, strict=True)))
@@ -65,14 +74,29 @@ class DeviceCounts(NamedTuple):
 
 
 def device_counts(name: str) -> DeviceCounts:
-    """What an interface has counted since it exists; OSError when it does not."""
-    with open(_DEVICES, encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            found, _, numbers = line.partition(":")
-            if found.strip() == name:
-                errors, drops, overruns = map(int, numbers.split()[2:5])
-                return DeviceCounts(drops, overruns, errors)
-    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
+    """What an interface has counted since it exists, by rtnetlink(7); OSError when it does not."""
+    try:
+        index = socket.if_nametoindex(name)
+    except OSError:  # without a number
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name) from None
+    request = _LINK_MESSAGE.pack(socket.AF_UNSPEC, 0, index, 0, 0)
+    header = _HEADER.pack(_HEADER.size + len(request), _GETLINK, _REQUEST, 0, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as kernel:
+        kernel.send(header + request)
+        answer = kernel.recv(1 << 16)
+    length, kind, *_ = _HEADER.unpack_from(answer)
+    if kind == _ERROR:
+        (number,) = struct.unpack_from("=i", answer, _HEADER.size)
+        raise OSError(-number, os.strerror(-number), name)
+    at = _HEADER.size + _LINK_MESSAGE.size
+    while at < length:
+        size, attribute = _ATTRIBUTE.unpack_from(answer, at)
+        if attribute == _STATS64:
+            counts = struct.unpack_from(f"={(size - _ATTRIBUTE.size) // 8}Q", answer, at + _ATTRIBUTE.size)
+            places = (_RX_MISSED_ERRORS, _RX_FIFO_ERRORS, _RX_ERRORS, _RX_DROPPED)
+            return DeviceCounts(*(counts[place] for place in places))
+        at += -(-size // 4) * 4
+    raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
 
 
 def interface_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -36,7 +37,7 @@ class Link:
         self._tell = tell
         self._lock = threading.Lock()
         self._counts = RingCounts(0, 0, 0)
-        self._lost = DeviceCounts(0, 0, 0)
+        self._lost = DeviceCounts(0, 0, 0, 0)
         self._device: DeviceCounts | None = None  # at the last look
         self._told_failure = ""
         self._workers = workers
@@ -71,7 +72,9 @@ class Link:
         try:
             name = socket.if_indextoname(self.sockets[0].index)
             flags, mtu = interface_flags(name), interface_mtu(name)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.ENODEV, errno.ENXIO):
+                return  # too many open files, say: that tells nothing of the interface
             self._let_go()
             self._changed("the interface was removed; waiting for it to come back")
             return
@@ -191,6 +194,9 @@ class Link:
             return
         with self._lock:
             self.sockets = again
+            if self._ending:  # since it was looked at
+                for one in again:
+                    one.stop()
         self.lost()  # from here on
         self.generation += 1
         self._known_as, self._state, self._told_failure = self.name, "up", ""

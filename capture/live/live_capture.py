@@ -101,8 +101,8 @@ class LiveCapture(Closing):
         """What became of the packets: kernel_packets = kernel_drops + unread + those given.
 
         `unread` lie in the ring, at the end for good; `super_packets` are longer than their link carries.
-        What an interface lost before anybody saw it (`interface_drops`, `_overruns`, `_errors`) is in
-        none of these: a packet may count as several of them, and be one that the filter leaves out.
+        What an interface lost (`interface_missed`, `_overruns`, `_errors`, `_drops`) is in none of these: a
+        packet may count as several of them, and be one that the filter leaves out.
         """
         given = self.packets  # before the kernel is asked, which goes on counting
         return counters_of(self._links, given, self.late)
@@ -211,9 +211,10 @@ def counters_of(links: Sequence[Link], given: int, late: int) -> dict[str, int]:
         "kernel_drops": drops,
         "ring_freezes": sum(count.freezes for count in counts),
         "unread": max(0, packets - drops - given),
-        "interface_drops": sum(one.drops for one in lost),
+        "interface_missed": sum(one.missed for one in lost),
         "interface_overruns": sum(one.overruns for one in lost),
         "interface_errors": sum(one.errors for one in lost),
+        "interface_drops": sum(one.drops for one in lost),
         "late": late,
         "super_packets": sum(link.super_packets for link in links),
         "link_changes": sum(link.changes for link in links),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ids_daemon.addresses import own_addresses
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from capture import LiveCapture, LiveOptions, PacketBatch, SharedCapture
     from ids_daemon.config import Capture, Config, Outputs
     from ids_daemon.pipeline import Meter, Pipeline, PipelineStats
+    from ids_daemon.recording import Recording
 
 _DESCRIPTION = """\
 Watch network interfaces and tell the configured outputs about attacks, until SIGTERM or Ctrl-C, which
@@ -62,11 +64,14 @@ def run(options: argparse.Namespace) -> int:
         scoring = build_scoring(config, own_addresses(interfaces))
         tell(scoring.description)
         passed = PipelineStats()
-        live, source, meter = _watch(config, options.record, passed, opened)
+        watched = _watch(config, options.record, passed, opened)
+        live = watched.live
         names = dict(enumerate(live.interfaces))
         eve = EveFormat(config.sensor.name, scoring.model, config.community_id.seed, names.get)
         incidents = build_incidents(config)
-        pipeline = Pipeline(meter, scoring.scorer, incidents, eve, sinks.put, stats=passed, waits=True)
+        pipeline = Pipeline(
+            watched.meter, scoring.scorer, incidents, eve, sinks.put, stats=passed, waits=True
+        )
         stats = StatsFile(config.outputs.stats, tell)
         opened.callback(stats.close)
 
@@ -91,19 +96,20 @@ def run(options: argparse.Namespace) -> int:
 
                 def stop() -> bool:
                     if signals.stop():
-                        live.end()  # what has come is still taken
+                        live.end()  # what has come is still taken, as far as that goes quickly
                     return False
 
-                pipeline.run(source, stop=stop, after_batch=reports.look)
+                pipeline.run(watched.batches, stop=stop, after_batch=reports.look)
         finally:
+            watched.stop()  # before anything is counted for the last time
             reports.last()
             sinks.close()  # so that the last line of counters has what became of every alert
             counts = counters()
             stats.write(counts)
             tell(_summary(pipeline, counts, time.monotonic() - started))
-            if lost := losses_line(counts, meter.stats.not_metered()):
+            if lost := losses_line(counts, watched.meter.stats.not_metered()):
                 tell(f"left out: {lost}")
-    return 0
+    return 1 if watched.recording is not None and watched.recording.failed else 0
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -123,10 +129,19 @@ def _configured(options: argparse.Namespace) -> Config:
     return config
 
 
-def _watch(
-    config: Config, record: str | None, passed: PipelineStats, opened: ExitStack
-) -> tuple[LiveCapture | SharedCapture, Iterable[PacketBatch], Meter]:
-    """What is captured, the batches of it, and what meters them; `opened` closes them.
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What is captured, and what is done with it first."""
+
+    live: LiveCapture | SharedCapture
+    batches: Iterable[PacketBatch]
+    meter: Meter
+    stop: Callable[[], None]  #: takes no further batch
+    recording: Recording | None
+
+
+def _watch(config: Config, record: str | None, passed: PipelineStats, opened: ExitStack) -> _Watched:
+    """Open the interfaces; `opened` closes what belongs to it.
 
     record: file for what is captured, with one worker.  passed: gets what workers count.
     """
@@ -138,6 +153,7 @@ def _watch(
     interfaces, number = config.capture.interfaces, config.capture.workers
     how = capture_options(config.capture)
     live: LiveCapture | SharedCapture
+    recording: Recording | None = None
     sources: Sequence[Iterable[PacketBatch]]
     if number > 1:
         live = opened.enter_context(open_shared(interfaces, number, tell=tell, **how))
@@ -150,10 +166,10 @@ def _watch(
             opened.callback(recording.close)
             sources = [recording.of(live)]
     if config.detector.meter != "native":
-        return live, sources[0], build_meter(config)
+        return _Watched(live, sources[0], build_meter(config), lambda: None, recording)
     workers = Workers(sources, [build_native_meter(config) for _ in sources])
     opened.callback(workers.stop)
-    return live, workers.ticks(passed), workers
+    return _Watched(live, workers.ticks(passed), workers, workers.stop, recording)
 
 
 def capture_options(section: Capture) -> LiveOptions:

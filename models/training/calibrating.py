@@ -20,12 +20,12 @@ from models.calibration import (
 )
 from models.errors import CalibrationError
 from models.flow_bundle import FlowBundle, with_threshold
+from models.home_networks import HOME_NETWORKS
 from models.scorer import Scorer
 from models.training.flows.reading import read_flows
 from models.training.flows.sources import find
 from models.training.flows.table import NO_TIME
 from models.training.preprocessed import preprocessing_of
-from models.windows import HOME_NETWORKS
 
 _ROWS = 1 << 16  # scored at a time
 

@@ -139,7 +139,8 @@ def search_report(
 ) -> Report:
     """The page of a search.  possible: points of the grid; data: lines that say what was read."""
     report = Report("Search", "Sizes and options, judged on the validation part", command=command)
-    report.text("What was read", "\n\n".join(data))
+    report.text("What was read", "")
+    report.listing(data)
     report.text(
         "What was tried",
         f"{len(tried)} of {possible} combinations, in random order. The lowest validation loss is the best."

@@ -6,10 +6,9 @@ the old end with zeros) and the host's counters.
 """
 
 from models.windows.jit import kernel_folder, kernels_are_cached
-from models.windows.windows import HOME_NETWORKS, WindowBatch, Windows, load_kernels
+from models.windows.windows import WindowBatch, Windows, load_kernels
 
 __all__ = [
-    "HOME_NETWORKS",
     "WindowBatch",
     "Windows",
     "kernel_folder",

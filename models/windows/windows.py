@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.columns import FLOW_DTYPE, feature_matrix, identity_view
+from models.home_networks import HOME_NETWORKS
 from models.window_columns import ROW_NAMES, WINDOW
 from models.windows.jit import compile_for, structured
 from models.windows.kernels import push
@@ -21,17 +22,6 @@ from models.windows.state import (
     STREAM_DTYPE,
     Output,
     State,
-)
-
-#: Private, shared and link-local addresses: what is inside where nothing else is said.
-HOME_NETWORKS = (
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "100.64.0.0/10",
-    "169.254.0.0/16",
-    "fc00::/7",
-    "fe80::/10",
 )
 
 _WINDOWS_A_CALL = 512

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from capture.errors import CaptureError
-from capture.live import opening
+from capture.live import links, opening
 from capture.live.link import DeviceCounts, device_counts, interface_names, link_type_of
 from capture.live.opening import open_interface
+from capture.live.packet_socket import RingOptions
 from tests.packets import frames_of
 
 needs_root = pytest.mark.skipif(
@@ -131,9 +134,9 @@ def test_rings_of_more_than_is_free_are_refused_where_that_is_known(monkeypatch,
 
 
 def test_an_interface_counts_its_losses_and_a_counter_that_began_anew_is_no_loss_less():
-    before, after = DeviceCounts(5, 1, 0), DeviceCounts(7, 1, 3)
-    assert after.since(before) == (2, 0, 3)
-    assert before.since(after) == (5, 0, 0)
+    before, after = DeviceCounts(5, 1, 0, 9), DeviceCounts(7, 1, 3, 9)
+    assert after.since(before) == (2, 0, 3, 0)
+    assert before.since(after) == (5, 0, 0, 0)
     assert min(device_counts("lo")) >= 0
     with pytest.raises(OSError, match="No such device"):
         device_counts("nosuch0")
@@ -165,3 +168,17 @@ def test_a_kernel_without_packet_sockets_is_sent_to_replay(monkeypatch):
 def test_rings_that_would_take_most_of_the_memory_are_refused_before_the_kernel_tries():
     with pytest.raises(CaptureError, match=r"rings of 4,194,304 MiB are more .*; set capture.ring_mib lower"):
         open_interface(["lo"], ring_bytes=4 << 40, block_bytes=1 << 20)
+
+
+def test_an_interface_that_cannot_be_asked_for_is_not_taken_for_a_removed_one(monkeypatch):
+    said = []
+
+    def no_more_files(name):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    one = SimpleNamespace(index=1, mtu=1500, link_type=1, take_error=lambda: None)
+    monkeypatch.setattr(links.Link, "_opened", lambda self: (one,))
+    link = links.Link("lo", RingOptions(), said.append)
+    monkeypatch.setattr(links, "interface_flags", no_more_files)
+    link.watch()
+    assert (link.sockets, link.generation, said) == ((one,), 0, [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capture import FlowMeter
+from capture.cicflowmeter.meter import CicStats
 from ids_daemon.config import StatsOutput
 from ids_daemon.pipeline import PipelineStats
 from ids_daemon.reports import Counters, LossWatch, Reports, losses_line, stats_event
@@ -42,14 +43,14 @@ def test_losses_are_told_when_they_begin_and_when_they_have_ended() -> None:
 def test_what_the_interfaces_lose_is_told_in_words_of_its_own() -> None:
     told: list[str] = []
     watch = LossWatch(1.0, told.append)
-    same = {"kernel_packets": 0, "kernel_drops": 0, "interface_drops": 0}
-    watch.look(same | {"kernel_packets": 1_000, "interface_drops": 9}, 10.0)
+    same = {"kernel_packets": 0, "kernel_drops": 0, "interface_missed": 0}
+    watch.look(same | {"kernel_packets": 1_000, "interface_missed": 9}, 10.0)
     assert told == []  # 9 of 1,009
-    lost = {"kernel_packets": 2_000, "interface_drops": 18, "interface_overruns": 1, "interface_errors": 2}
+    lost = {"kernel_packets": 2_000, "interface_missed": 18, "interface_overruns": 1, "interface_errors": 2}
     watch.look(same | lost, 10.0)
     assert len(told) == 1
     assert told[0].startswith(
-        "packets are lost before they can be seen: the interfaces counted 9 dropped, 1 overruns, 2 damaged"
+        "packets are lost before they can be seen: the interfaces counted 9 missed, 1 overruns, 2 damaged"
         " beside 1,000 packets seen in 10 s; `ethtool -S IF`"
     )
     watch.look(same | lost | {"kernel_packets": 3_000}, 10.0)
@@ -130,6 +131,11 @@ def test_the_stats_event_is_one_that_suricata_declares(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_stats_event_counts_flows_of_the_other_meter() -> None:
+    counts = counters(5, 2) | {"meter": CicStats(flows_created=7, flows_expired=2).as_dict()}
+    assert stats_event("gw", counts, 1, at(0)).object["stats"]["flow"] == {"total": 7, "active": 5}
+
+
 def test_the_stats_event_of_another_meter_has_what_it_counts() -> None:
     counts = counters(5, 2) | {"meter": {"packets_seen": 3}}
     assert stats_event("gw", counts, 1, at(0)).object["stats"] == {
@@ -142,11 +148,18 @@ def test_the_stats_event_of_another_meter_has_what_it_counts() -> None:
 def test_the_end_of_a_run_names_what_was_left_out_by_reason() -> None:
     counts = counters(100, 7)
     assert losses_line(counts, {"arp": 0}) == ""
-    counts["capture"] |= {"ring_freezes": 2, "unread": 1_000, "interface_drops": 8, "interface_errors": 9}
+    counts["capture"] |= {
+        "ring_freezes": 2,
+        "unread": 1_000,
+        "interface_missed": 7,
+        "interface_errors": 9,
+        "interface_drops": 8,
+    }
     counts["meter"] |= {"flows_evicted": 4}
     counts["sinks"] = {"a": {"dropped": 5}, "b": {"dropped": 6}}
     assert losses_line(counts, {"arp": 3, "not_ip": 0, "malformed": 1}) == (
-        "2 times the ring was full, 1,000 packets left in the ring, 8 packets dropped by the interface before"
-        " they were seen, 9 packets damaged on the way to the interface, 3 packets not metered (ARP), 1"
-        " packets not metered (malformed), 4 flows evicted, 11 alerts dropped"
+        "2 times the ring was full, 1,000 packets left in the ring, 7 packets missed by the interface, 9"
+        " packets damaged on the way to the interface, 8 packets dropped by its driver, or of no use to the"
+        " system, 3 packets not metered (ARP), 1 packets not metered (malformed), 4 flows evicted, 11 alerts"
+        " dropped"
     )

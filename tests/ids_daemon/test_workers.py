@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capture import FlowMeter, PacketBatch
+from capture import CaptureError, FlowMeter, PacketBatch
 from ids_daemon import workers as module
 from ids_daemon.pipeline import PipelineStats
 from ids_daemon.workers import Workers
@@ -162,6 +164,73 @@ def test_records_that_pile_up_go_on_by_parts(monkeypatch: pytest.MonkeyPatch) ->
     assert b"".join(some.tobytes() for some in parts + rest) == b"".join(expected)
     # The snapshots, a millisecond apart; the others are all of the time of the last ones.
     assert [len(part) for part in parts + rest] == [257] * 11 + [3173]
+
+
+def test_a_worker_waits_while_too_many_of_its_records_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WAITING", 100)
+    waiting = []
+
+    def source(number: int) -> Iterator[PacketBatch]:
+        """Bursts of 50 flows two seconds apart: each brings the records of the one before."""
+        for burst in range(200):
+            frames = [tcp_frame("10.0.0.1", "10.0.0.2", 1 + n, 80, "S") for n in range(50)]
+            yield batch_of(frames, [at(200 * burst)] * 50)
+            waiting.append(workers._workers[number].count)
+
+    workers = Workers([source(0), source(1)], [meter(), meter()])
+    for batch in workers.ticks(PipelineStats()):
+        time.sleep(0.02)  # a slow scorer; each worker hears of what the other puts
+        list(workers.advance(batch.until_ns))
+    assert 100 < max(waiting) <= 200
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_records_go_on_when_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(module, "_STANDSTILL_S", 0.1)
+    gone_on = threading.Event()
+
+    def source(host: str) -> Iterator[PacketBatch]:
+        yield batch_of([], [], until_ns=at(3600))
+        frames = [tcp_frame(host, "10.0.0.9", 1, 80, "S"), tcp_frame("10.0.0.9", host, 80, 1, "R")]
+        yield batch_of(frames, [at(0), at(0.1)], until_ns=-1)
+        yield batch_of([], [], until_ns=at(5))
+        assert gone_on.wait(60)
+
+    workers = Workers([source(f"10.0.0.{n}") for n in range(number)], [meter() for _ in range(number)])
+    came = 0
+    for batch in workers.ticks(PipelineStats()):
+        came += sum(map(len, workers.advance(batch.until_ns)))
+        if came >= number:
+            gone_on.set()
+    assert gone_on.is_set()
+
+
+def test_every_batch_that_a_source_gave_is_metered_when_all_ends() -> None:
+    given = []
+
+    def endless() -> Iterator[PacketBatch]:
+        while True:
+            given.append(1)
+            yield flows(1)
+
+    stats = PipelineStats()
+    workers = Workers([endless()], [meter()])
+    next(workers.ticks(stats))
+    workers.stop()
+    assert stats.packets == len(given) == workers.stats.as_dict()["packets_seen"] > 0
+
+
+def test_a_fault_of_the_system_ends_capturing_with_one_line() -> None:
+    def broken() -> Iterator[PacketBatch]:
+        yield flows(1)
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    workers = Workers([broken()], [meter()])
+    with pytest.raises(CaptureError, match="^capturing has ended: Cannot allocate memory$"):
+        for _ in workers.ticks(PipelineStats()):
+            pass
+    assert sum(map(len, workers.finish())) == 0
 
 
 def test_what_ends_a_worker_ends_all_with_its_reason() -> None:

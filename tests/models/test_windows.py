@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.home_networks import HOME_NETWORKS
 from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
-from models.windows import HOME_NETWORKS, WindowBatch, Windows
+from models.windows import WindowBatch, Windows
 from tests.models.flows import ACK, RST, SYN, halves, random_records, record, table
 from tests.reference.windows import windows_of
 

@@ -112,7 +112,8 @@ def _report(
 
     split = fitted.parts.split
     report = Report("A model for single flows", split.name, date=created, command=_command(args))
-    report.text("What was read", "\n\n".join([*told, *fitted.parts.preprocessing.lines()]))
+    report.text("What was read", "")
+    report.listing([*told, *fitted.parts.preprocessing.lines()])
     report.table(
         "Sizes and options",
         ["name", "value"],

@@ -27,4 +27,4 @@ def search_windows(args: argparse.Namespace, changed: dict[str, Any]) -> None:
     print("\n".join(lines), flush=True)
     load_tensorflow()
     judged_on = {**read.about, "folds": args.folds, "seed": args.seed}
-    run_search(args, window_task(dealt, judged_on, spec, options), grid, results, [read.told()])
+    run_search(args, window_task(dealt, judged_on, spec, options), grid, results, lines)

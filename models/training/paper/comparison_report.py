@@ -23,7 +23,8 @@ def comparison_report(
     from models.training.systems.registry import BASELINES
 
     report = Report("Systems on the same splits", "Table 1, ours and the paper's", date=date, command=command)
-    report.text("What was read", "\n\n".join(data))
+    report.text("What was read", "")
+    report.listing(data)
     titles = {entry.name: entry.title for entry in entries}
     for protocol, meaning in PROTOCOLS.items():
         mine = [run for run in runs if run.protocol == protocol]

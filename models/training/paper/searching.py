@@ -13,7 +13,7 @@ from models.training.searching import Fitted, Task
 
 #: What is tried where nothing else is asked for.
 GRID: Mapping[str, tuple[Any, ...]] = {
-    "batch_size": (128, 256, 512),
+    "batch_size": (64, 128, 256),
     "learning_rate": (1e-3, 3e-3, 1e-2),
     "filters": (32, 64),
     "lstm": (32, 64),

@@ -19,6 +19,8 @@ from models.training.report.stylesheet import STYLESHEET
 PAGE, DATA = "index.html", "report.json"
 SCHEMA = 1
 
+#: Columns from which on a table is set in smaller letters.
+_MANY = 10
 _WIDE = 600  # pixels; what is wider is scrolled on a small screen, or its letters would be too small
 
 # No script, nothing from elsewhere: a browser holds the page to it.
@@ -210,8 +212,9 @@ class Report:
 
 def _table_part(table: _Table, number: int) -> str:
     note = f"<p class=note>{escape(table.note)}</p>\n" if table.note else ""
+    kind = "table dense" if len(table.columns) > _MANY else "table"
     return (
-        f'<section class=table id="{table.name}">\n'
+        f'<section class="{kind}" id="{table.name}">\n'
         f"<h3><span>Table {number}</span> {escape(table.title)}</h3>\n"
         f"{note}<div class=scroll tabindex=0>\n{table_markup(table.columns, table.rows)}\n</div>\n</section>"
     )

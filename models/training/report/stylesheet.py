@@ -39,6 +39,8 @@ td { border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: .25rem; }
 td:first-child { min-width: 9rem; }
 tbody tr:nth-child(even) { background: var(--band); }
+.dense table { font-size: .8rem; }
+.dense th, .dense td { padding: .25rem .4rem; }
 .n, .i { text-align: right; }
 td.n, .i { white-space: nowrap; }
 .i { padding-left: 0; color: var(--faint); font-size: .85em; }

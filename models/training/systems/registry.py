@@ -15,9 +15,15 @@ from models.training.systems import autoencoders, classical, networks
 from models.training.systems.base import Entry, Figures, System
 
 #: Of the CNN-LSTM where nothing else is asked for; chosen on validation parts.
-PAPER_SIZES: Mapping[str, Any] = {"levels": 32, "filters": 64, "pooling": 4, "lstm": 32}
+PAPER_SIZES: Mapping[str, Any] = {"levels": 32, "filters": 64, "pooling": 4, "lstm": 32, "dropout": 0.1}
 PAPER_OPTIONS = EpochOptions(
-    epochs=25, patience=25, learning_rate=3e-3, schedule="cosine", class_weights="none", averaging=0.99
+    epochs=25,
+    patience=25,
+    batch_size=64,
+    learning_rate=3e-3,
+    schedule="cosine",
+    class_weights="none",
+    averaging=0.99,
 )
 #: The paper's network and way of fitting without what is ours.
 PLAIN_OPTIONS = EpochOptions(epochs=40, patience=6)
@@ -52,7 +58,7 @@ _BASE = (
         "CNN-LSTM",
         "the paper",
         "the features of a flow as the sequence, each in 32 levels: convolution 64 filters of 3, max pooling"
-        " 4, LSTM 32, dropout 0.3, dense 64, sigmoid; 25 epochs",
+        " 4, LSTM 32, dropout 0.1, dense 64, sigmoid; 25 epochs in batches of 64",
         "the paper gives the order of the layers, Adam, early stopping and a grid search",
         "the sizes; the levels of each feature before the convolution; a rate that falls along a cosine"
         " over 25 epochs, no class weights, weights averaged over steps; the epoch of the lowest validation"

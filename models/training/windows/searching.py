@@ -28,6 +28,16 @@ GRID: Mapping[str, tuple[Any, ...]] = {
     "window": (4, 8, 16),
 }
 
+_JUDGED = (
+    "Loss and average precision are those of the validation part, its windows weighed as in training:"
+    " classes alike, origins alike in a class. Both are of the network's logit and the calibrated"
+    " counters' evidence added up, as it is fitted; counters and scaling are of the training part alone."
+    " The same part says when a fit stops and which fit is best, so the figures are for choosing;"
+    " what a model finds, `ids-train evaluate` tells.\n\n"
+    "`window` is how many of the newest flows of a host the network sees. Whether a window is one of attack"
+    " goes by all of its flows, so that every point answers the same question."
+)
+
 _FIGURES = {"average_precision": Column("average precision", "percent")}
 
 
@@ -62,17 +72,7 @@ def window_task(sides: Sides, data: Any, spec: NetworkSpec, options: Options) ->
         seed=options.seed,
         fit=fit,
         figures=_FIGURES,
-        judged="\n\n".join(
-            [
-                *sides.lines,
-                "Loss and average precision are those of the validation part, its windows weighed as in"
-                " training: classes alike, origins alike in a class. Both are of the network's logit and the"
-                " calibrated counters' evidence together, as the daemon adds them; counters and scaling are"
-                " of the training part alone. `window` is how many of the newest flows of a host the network"
-                " sees; what a window is, attack or benign, goes by all of them, so that every point answers"
-                " the same question.",
-            ]
-        ),
+        judged=_JUDGED,
     )
 
 

@@ -74,13 +74,11 @@ def test_search_says_what_is_on_each_side_and_which_point_is_best(
         (4, 4, 4, 0.1), (8, 4, 4, 0.1),
     }  # fmt: skip
     report = json.loads((tmp_path / "report.json").read_text())
-    assert said[0] == report["sections"][0]["text"]
-    assert said[1] in report["sections"][1]["text"] and said[2] in report["sections"][1]["text"]
     (table,) = report["tables"]
     assert [row[5:9] for row in table["rows"]] == [
         ["4", pytest.approx(1.039), 0.75, 2], ["8", pytest.approx(1.079), 0.75, 2],
     ]  # fmt: skip
-    assert (tmp_path / "index.html").exists()
+    assert "\n".join(said[:3]) in (tmp_path / "index.html").read_text()
 
 
 def test_a_stopped_search_goes_on_and_fits_nothing_twice(
