@@ -90,8 +90,11 @@ def threshold_for(benign: Floats, share: float) -> float:
     return _exceeded_by(benign, int(share * len(benign) + 1e-9))
 
 
-def calibrate_threshold(benign: BenignScores, budget: Budget) -> Calibrated:
+def calibrate_threshold(benign: BenignScores, budget: Budget, before: float = -math.inf) -> Calibrated:
     """The lowest threshold that keeps the budget on this traffic.
+
+    Below `before` it goes only as far as even the upper end of the interval keeps the budget: some quiet
+    hours are no reason to be woken by what was let pass.
 
     Raises CalibrationError where the traffic is too little to tell: where the budget allows not even
     one false alarm in all of it, any threshold above its highest score would seem to do.
@@ -114,6 +117,9 @@ def calibrate_threshold(benign: BenignScores, budget: Budget) -> Calibrated:
             " or a larger budget"
         )
     threshold = _exceeded_by(benign.scores, allowed)
+    if threshold < before:
+        sure = [k for k in range(allowed + 1) if counted_interval(k)[1] <= budget.amount * unit]
+        threshold = min(before, _exceeded_by(benign.scores, sure[-1])) if sure else before
     alarms = int((benign.scores > threshold).sum())
     low, high = counted_interval(alarms)
     return Calibrated(threshold, alarms, count, unit, low / unit, high / unit)

@@ -37,4 +37,4 @@ def test_live_capture_is_measured_beside_what_is_installed(tmp_path: Path) -> No
     assert re.search(r"silent link: [\d.]+% of a processor", done.stdout)
     assert re.search(r"from stamp to meter: median [\d.]+ ms, p99 .* of 50,000", done.stdout)
     assert "a snapshot on a silent link: median" in done.stdout
-    assert "MiB, after 2 s" in done.stdout
+    assert "MiB, after 2 s and 100,000 packets" in done.stdout

@@ -65,7 +65,8 @@ def calibrate_windows(
     benign = hours.scores()
     if not len(benign.scores):
         raise CalibrationError(f"{records[0]}: no window falls due in it: give longer traffic")
-    found = calibrate_threshold(benign, budget)
+    before = float(bundle.calibration["threshold"])
+    found = calibrate_threshold(benign, budget, before)
     made_of = told(
         budget,
         found,
@@ -75,10 +76,12 @@ def calibrate_windows(
         windows=hours.windows,
         flows_sha256=_hashes(records),
     )
-    before = bundle.calibration["threshold"]
     calibration = {**bundle.calibration, "threshold": found.threshold, "made_of": made_of}
     with_calibration(bundle, out, calibration, name)
-    return f"{found.text(budget, benign.items)}\nit was {before:.4f}"
+    text = found.text(budget, benign.items)
+    if found.threshold == before:
+        return f"{text}\nit stays: so little traffic does not show that a lower one keeps the budget"
+    return f"{text}\nit was {before:.4f}"
 
 
 def calibrate_flows(bundle: FlowBundle, data: Sequence[Path], budget: Budget, out: Path, name: str) -> str:

@@ -278,16 +278,19 @@ def soak(net: Namespaces, capture: Path, seconds: float) -> str:
 
     with net.spawned(net.here, *command) as process:
         until_watching(process)
-        words = [LINK, str(capture), "--rate", "50000", "--count", str(int(50_000 * seconds))]
+        count = int(50_000 * seconds)
+        words = [LINK, str(capture), "--rate", "50000", "--count", str(count), "--seconds", str(2 * seconds)]
         with net.spawned(net.there, sys.executable, "-m", "tests.live.sender", *words) as sender:
             time.sleep(seconds / 10)
             early = resident_mib(process.pid)
-            sender.communicate(timeout=2 * seconds + 60)
+            said = sender.communicate(timeout=2 * seconds + 60)[0]
+        sent = json.loads(said)
         late = resident_mib(process.pid)
         process.send_signal(signal.SIGTERM)
         process.communicate()
     return (
-        f"memory after {seconds / 10:.0f} s of flood {early:,.0f} MiB, after {seconds:.0f} s {late:,.0f} MiB"
+        f"memory after {seconds / 10:.0f} s of flood {early:,.0f} MiB, after {sent['seconds']:.0f} s and"
+        f" {sent['sent']:,} packets {late:,.0f} MiB"
     )
 
 

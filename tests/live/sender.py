@@ -1,6 +1,6 @@
 """Send frames through an interface as fast as told, by sendmmsg(2); for namespaces only.
 
-    python -m tests.live.sender LINK CAPTURE [--rate PACKETS_A_SECOND] [--count N]
+    python -m tests.live.sender LINK CAPTURE [--rate PACKETS_A_SECOND] [--count N] [--seconds AT_MOST]
     python -m tests.live.sender --frames '[["v0", "<hex>"], ...]'
 
 Prints {"sent": ..., "seconds": ...}: packets that the kernel took.  Reads captures with its own
@@ -60,7 +60,7 @@ class Sender:
             address += len(frame)
         self._libc = ctypes.CDLL(None, use_errno=True)
 
-    def send(self, count: int, rate: float, seconds: float = 300) -> tuple[int, float]:
+    def send(self, count: int, rate: float, seconds: float) -> tuple[int, float]:
         """`count` packets at `rate` a second (0: as fast as it goes) -> (packets sent, seconds)."""
         begun = time.perf_counter()
         sent = 0
@@ -104,17 +104,18 @@ def main() -> None:
     parser.add_argument("capture", nargs="?", type=Path)
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=300, help="then it ends with fewer sent")
     parser.add_argument("--frames")
     arguments = parser.parse_args()
     if arguments.frames:
         frames = [(name, bytes.fromhex(text)) for name, text in json.loads(arguments.frames)]
         for name, frame in frames:
-            Sender(name, [frame], bypass=False).send(1, 0)
+            Sender(name, [frame], bypass=False).send(1, 0, 60)
         print(json.dumps({"sent": len(frames)}))
         return
     frames = frames_of_pcap(arguments.capture)
     sent, seconds = Sender(arguments.link, frames, bypass=True).send(
-        arguments.count or len(frames), arguments.rate
+        arguments.count or len(frames), arguments.rate, arguments.seconds
     )
     print(json.dumps({"sent": sent, "seconds": seconds}))
 

@@ -87,6 +87,18 @@ def test_enough_traffic_is_not_warned_about() -> None:
     )
 
 
+def test_a_threshold_is_lowered_only_as_far_as_the_traffic_shows_the_budget_kept() -> None:
+    budget = Budget(3.0, daily=True)
+    # In eight quiet hours one alarm is allowed, and none seen is no proof of three a day.
+    found = calibrate_threshold(benign(100, days=8 / 24), budget, before=500.0)
+    assert (found.threshold, found.alarms) == (500.0, 0)
+    # In ten days 30 are allowed; of 19 seen, at most 29.67 are expected.
+    assert calibrate_threshold(benign(1000, days=10.0), budget, before=2000.0).threshold == 981.0
+    # One that lies between stays as well, and where the traffic asks for a higher one it gets it.
+    assert calibrate_threshold(benign(1000, days=10.0), budget, before=975.0).threshold == 975.0
+    assert calibrate_threshold(benign(1000, days=10.0), budget, before=960.0).threshold == 970.0
+
+
 def test_equal_scores_alarm_together_or_not_at_all() -> None:
     scores = np.array([1.0] * 90 + [5.0] * 10)
     found = calibrate_threshold(BenignScores(scores, "flows", None), Budget(0.05, daily=False))

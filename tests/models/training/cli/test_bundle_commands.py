@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,9 +61,10 @@ def highest_by_host_hour(bundle: Bundle, records: np.ndarray) -> dict[tuple[byte
 
 
 def test_calibrate_keeps_the_budget_on_what_the_daemon_would_have_found(
-    save: Save, traffic: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    save: Save, parts: dict[str, Any], traffic: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundle, out = save(report={"index.html": b"<p>"}), tmp_path / "site"
+    low = {**parts["calibration"], "threshold": -9.0}
+    bundle, out = save(report={"index.html": b"<p>"}, calibration=low), tmp_path / "site"
     flows = write_records(tmp_path / "benign.parquet", traffic)
     first, *warning, was, wrote = told(
         capsys, "calibrate", bundle.path, flows, "--budget", "24/day", "--out", out
@@ -74,7 +76,7 @@ def test_calibrate_keeps_the_budget_on_what_the_daemon_would_have_found(
     # One false alarm an hour of traffic: so many host hours may be above, and the next is the threshold.
     assert threshold == np.sort(scores)[::-1][hours]
     assert first.startswith(f"threshold {threshold:.4f}: {hours} false alarms in {hours / 24:.3g} days, so ")
-    assert (was, wrote) == ("it was 1.0000", f"wrote {out}")
+    assert (was, wrote) == ("it was -9.0000", f"wrote {out}")
     assert all(line.startswith("warning: so little traffic does not rule out ") for line in warning)
     made_of = new.calibration["made_of"]
     assert (made_of["budget"], made_of["alarms"], made_of["hours"]) == ("24/day", hours, hours)
@@ -85,9 +87,22 @@ def test_calibrate_keeps_the_budget_on_what_the_daemon_would_have_found(
     assert (new.name, new.tflite, new.weights_file) == ("site", bundle.tflite, bundle.weights_file)
     assert (out / "report" / "index.html").read_bytes() == b"<p>"
     assert new.manifest["versions"] == bundle.manifest["versions"]
-    assert load_bundle(bundle.path).calibration["threshold"] == 1.0
+    assert load_bundle(bundle.path).calibration["threshold"] == -9.0
     kept = {k: v for k, v in new.calibration.items() if k not in ("threshold", "made_of")}
     assert kept == {k: v for k, v in bundle.calibration.items() if k != "threshold"}
+
+
+def test_calibrate_lowers_no_threshold_by_a_few_quiet_hours(
+    save: Save, traffic: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = save()
+    flows = write_records(tmp_path / "benign.parquet", traffic)
+    above = sum(score > 1.0 for score in highest_by_host_hour(bundle, traffic).values())
+    said = told(capsys, "calibrate", bundle.path, flows, "--budget", "5/day", "--out", tmp_path / "site")
+    assert above == 0
+    assert said[0].startswith("threshold 1.0000: 0 false alarms in ")
+    assert said[-2] == "it stays: so little traffic does not show that a lower one keeps the budget"
+    assert load_bundle(tmp_path / "site").calibration["threshold"] == 1.0
 
 
 def test_calibrate_takes_traffic_in_several_files_in_order_of_time(
