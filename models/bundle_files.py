@@ -76,7 +76,8 @@ class FolderFiles:
         return _bounded(data, limit, str(path))
 
     def names(self) -> list[str]:
-        files = (path for path in self._path.rglob("*") if not path.is_dir())
+        # A link to a folder is one file here: what it leads to is not of the bundle.
+        files = (path for path in self._path.rglob("*") if path.is_symlink() or not path.is_dir())
         return sorted(path.relative_to(self._path).as_posix() for path in files)
 
 

@@ -19,6 +19,7 @@ from models.bundle_files import (
     FILE_LIMIT,
     MANIFEST,
     MANIFEST_LIMIT,
+    SIGNATURE,
     BundleFiles,
     json_bytes,
     open_files,
@@ -192,15 +193,29 @@ def rewrite(
 
 
 def place_for(folder: str | os.PathLike[str]) -> Path:
-    """Where a bundle may be saved: a new folder, an empty one, or one with a bundle.
+    """Where a bundle may be saved: a new folder, an empty one, or one with a bundle and nothing else.
 
     Raises BundleError for anything else: never something of a person's that a typing error names.
     """
     target = Path(folder).resolve()
-    replaceable = target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
-    if target.exists() and not replaceable:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return target
+    try:
+        data, files = read_manifest(target)
+    except BundleError:
+        data, files = {}, None
+    own = data.get("files")
+    if files is None or not isinstance(own, dict) or kind_of(data) not in _SCORES or target.is_file():
         raise BundleError(f"{target}: is there and no bundle: name a new folder")
+    for file in unknown_files(own, files):
+        raise BundleError(f"{target}: holds {file}, which is not of the bundle there: name a new folder")
     return target
+
+
+def unknown_files(own: Iterable[str], files: BundleFiles) -> list[str]:
+    """What lies in a bundle beside its manifest, a signature and the manifest's own files."""
+    known = {MANIFEST, SIGNATURE, *own}
+    return [name for name in files.names() if name not in known]
 
 
 def _is_below(name: str) -> bool:

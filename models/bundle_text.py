@@ -14,6 +14,7 @@ import numpy.typing as npt
 from models.any_bundle import find, load_any
 from models.bundle import Bundle
 from models.bundle_files import MANIFEST, MANIFEST_LIMIT, SIGNATURE, BundleFiles, open_files
+from models.bundle_store import unknown_files
 from models.errors import BundleError, PackageMissing
 from models.flow_bundle import FlowBundle
 from models.litert import operators
@@ -74,7 +75,7 @@ def verify_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] = (
         bundle = load_any(where)
         files = open_files(where)
         _signature(where, files, trusted_keys)
-        foreign = _unknown(bundle, files)
+        foreign = unknown_files(bundle.manifest["files"], files)
         _runs(bundle)
     except PackageMissing:
         raise
@@ -129,11 +130,5 @@ def _files(bundle: Bundle | FlowBundle, files: BundleFiles) -> Iterator[str]:
     entries = bundle.manifest["files"]
     for name, entry in entries.items():
         yield f"  {name}: {entry['size']:,} bytes, {entry['sha256']}"
-    for name in _unknown(bundle, files):
+    for name in unknown_files(entries, files):
         yield f"  {name}: not in the manifest, never read"
-
-
-def _unknown(bundle: Bundle | FlowBundle, files: BundleFiles) -> list[str]:
-    """Files beside those of the manifest."""
-    known = {MANIFEST, SIGNATURE, *bundle.manifest["files"]}
-    return [name for name in files.names() if name not in known]

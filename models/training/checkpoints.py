@@ -6,9 +6,9 @@ another name and then renamed, so a full disk or a kill leaves the last good one
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +20,8 @@ import numpy.typing as npt
 from models.errors import TrainingError
 
 _COMMAND = "command.json"
+_MADE_BY = "ids-train"  # tells its command.json from another program's
+_ENDINGS = (".json", ".npz", ".new")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -58,27 +60,48 @@ class Checkpoint:
 class Checkpoints:
     """The folder of one command.
 
-    folder: made when it is not there; what another command left in it is deleted.
+    folder: made when it is not there; what another command left in it is deleted, file by file.
     command: all that the results depend on, as JSON.
-    Raises TrainingError when the folder holds something else, or cannot be written.
+    Raises TrainingError when the folder holds anything else, by name, or cannot be written.
     """
 
     def __init__(self, folder: Path, command: Mapping[str, Any]) -> None:
         self._folder = folder
-        text = json.dumps(command, sort_keys=True, indent=1) + "\n"
-        known = folder / _COMMAND
-        if folder.exists() and not known.is_file() and any(folder.iterdir()):
-            raise TrainingError(f"{folder}: is there and holds no checkpoints: move it away")
-        #: Whether there is something of the same command to go on with.
-        self.resumed = known.is_file() and known.read_text(encoding="utf-8") == text
+        text = json.dumps({"made_by": _MADE_BY, "command": command}, sort_keys=True, indent=1) + "\n"
         try:
+            found = self._found()
+            #: Whether there is something of the same command to go on with.
+            self.resumed = found == text
             if not self.resumed:
-                if folder.exists():
-                    shutil.rmtree(folder)
-                folder.mkdir(parents=True)
+                if found is not None:
+                    self._delete()
+                folder.mkdir(parents=True, exist_ok=True)
                 self._write(_COMMAND, text)
         except OSError as error:
             raise _unwritable(folder, error) from None
+
+    def _found(self) -> str | None:
+        """The command that left this folder, None where there is none; TrainingError for other content."""
+        if not self._folder.exists() or (self._folder.is_dir() and not any(self._folder.iterdir())):
+            return None
+        known = self._folder / _COMMAND
+        text = known.read_text(encoding="utf-8", errors="replace") if known.is_file() else ""
+        if not _is_ours(text):
+            raise TrainingError(f"{self._folder}: is there and holds no checkpoints: move it away")
+        for path in sorted(self._folder.iterdir()):
+            if not _is_checkpoint(path):
+                raise TrainingError(
+                    f"{self._folder}: holds {path.name}, which is no checkpoint: move it away"
+                )
+        return text
+
+    def _delete(self) -> None:
+        """Its files one by one, never a tree: what is not theirs stays."""
+        for path in self._folder.iterdir():
+            if _is_checkpoint(path):
+                path.unlink()
+        if not any(self._folder.iterdir()):
+            self._folder.rmdir()
 
     def of(self, name: str) -> Checkpoint:
         """The checkpoint of a fit by its name."""
@@ -99,7 +122,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """All is done: the bundle is written."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._delete()
 
     def _write(self, name: str, text: str) -> None:
         new = self._folder / f"{name}.new"
@@ -108,6 +132,18 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._folder / name)
+
+
+def _is_ours(text: str) -> bool:
+    try:
+        command = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(command, dict) and command.get("made_by") == _MADE_BY
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.suffix in _ENDINGS and path.is_file() and not path.is_symlink()
 
 
 def _unwritable(folder: Path, error: OSError) -> TrainingError:

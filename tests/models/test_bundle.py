@@ -105,6 +105,42 @@ def test_saving_replaces_no_folder_of_something_else(save: Save, tmp_path: Path)
     assert contents(tmp_path) == {"photos/cat.jpg": b"cat"}
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    ['{"manifest_version": 3}', '{"schema_version": 1, "kind": "pixels", "files": {}}', "[]", "{"],
+    ids=["extension", "other kind", "list", "broken"],
+)
+def test_saving_replaces_no_folder_with_a_manifest_of_something_else(
+    save: Save, tmp_path: Path, manifest: str
+) -> None:
+    (tmp_path / "ext").mkdir()
+    (tmp_path / "ext" / "manifest.json").write_text(manifest)
+    with pytest.raises(BundleError, match=r"ext: is there and no bundle: name a new folder$"):
+        save("ext")
+    assert contents(tmp_path) == {"ext/manifest.json": manifest.encode()}
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", ".git/config", "report/notes.md"])
+def test_saving_replaces_no_bundle_with_a_persons_file_in_it(save: Save, tmp_path: Path, name: str) -> None:
+    path = save(report={"report.html": b"<p>"}).path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"years of work")
+    before = contents(tmp_path)
+    with pytest.raises(BundleError) as caught:
+        save(name="small-2")
+    assert str(caught.value) == (
+        f"{tmp_path}/bundle: holds {name}, which is not of the bundle there: name a new folder"
+    )
+    assert contents(tmp_path) == before
+
+
+def test_saving_replaces_no_bundle_with_a_link_to_a_folder_in_it(save: Save, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (save().path / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(BundleError, match="bundle: holds link, which is not of the bundle there"):
+        save(name="small-2")
+
+
 def test_a_failed_save_leaves_the_old_bundle(save: Save, parts: Parts, tmp_path: Path) -> None:
     old = contents(save().path)
     with pytest.raises(BundleError, match=r"network: has 8 families, 7 are named"):
