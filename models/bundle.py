@@ -43,6 +43,8 @@ from models.window_columns import COUNTER_NAMES, ROW_NAMES, WINDOW
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 
+_NEEDED = (TFLITE, WEIGHTS, SCALING, CALIBRATION)
+
 
 class _Features(Part):
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -100,7 +102,7 @@ def load_bundle(
     opened = _open(where, trusted_keys)
     manifest = opened.manifest
     _check_fit(manifest, where, meter)
-    contents = opened.contents()
+    contents = opened.contents(_NEEDED)
     try:
         spec = NetworkSpec.from_dict(manifest.network)
         _check_spec(spec, manifest.families)
@@ -122,7 +124,7 @@ def load_bundle(
 
 
 def _open(where: Path, trusted_keys: Sequence[Path] = ()) -> Opened[_Manifest]:
-    return open_bundle(where, "windows", _Manifest, (TFLITE, WEIGHTS, SCALING, CALIBRATION), trusted_keys)
+    return open_bundle(where, "windows", _Manifest, _NEEDED, trusted_keys)
 
 
 def with_calibration(

@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -41,6 +41,7 @@ _WANTED = {
 }
 
 _FILES_LIMIT = 256  # files in a bundle
+_WHOLE_LIMIT = 5 * FILE_LIMIT  # bytes of all of them, unpacked
 _LIBRARIES = ("numpy", "keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert")
 
 
@@ -81,9 +82,17 @@ class Opened(Generic[M]):
     data: dict[str, Any]  #: manifest.json as it stands
     files: BundleFiles
 
-    def contents(self) -> dict[str, bytes]:
-        """Every file by name; BundleError for one whose hash or size is not the manifest's."""
-        return {name: self._verified(name, entry) for name, entry in self.manifest.files.items()}
+    def contents(self, wanted: Container[str] | None = None) -> dict[str, bytes]:
+        """The files `wanted` by name, or all; BundleError for any whose hash or size is not the manifest's.
+
+        All are verified, one at a time: what is not wanted is held no longer than that.
+        """
+        found = {}
+        for name, entry in self.manifest.files.items():
+            data = self._verified(name, entry)
+            if wanted is None or name in wanted:
+                found[name] = data
+        return found
 
     def _verified(self, name: str, entry: FileEntry) -> bytes:
         data = self.files.read(name)
@@ -92,9 +101,10 @@ class Opened(Generic[M]):
         return data
 
 
-def kind_of(data: Mapping[str, Any]) -> Any:
+def kind_of(data: Mapping[str, Any]) -> str:
     """The kind that a manifest names; bundles older than kinds are of windows."""
-    return data.get("kind", "windows")
+    kind = data.get("kind", "windows")
+    return kind if isinstance(kind, str) else repr(kind)
 
 
 def read_manifest(where: Path, trusted_keys: Sequence[Path] = ()) -> tuple[dict[str, Any], BundleFiles]:
@@ -140,6 +150,10 @@ def open_bundle(
     for file in needed:
         if file not in manifest.files:
             raise BundleError(f"{where}/{MANIFEST}: no hash of {file}: {AGAIN}")
+    if sum(entry.size for entry in manifest.files.values()) > _WHOLE_LIMIT:
+        raise BundleError(
+            f"{where}/{MANIFEST}: its files have more than {_WHOLE_LIMIT >> 20} MiB, no bundle has: {AGAIN}"
+        )
     return Opened(where, manifest, data, files)
 
 

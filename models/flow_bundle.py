@@ -36,6 +36,8 @@ from models.rebuilding import rebuilt
 
 PREPROCESSING = "preprocessing.json"
 
+_NEEDED = (TFLITE, WEIGHTS, PREPROCESSING, CALIBRATION)
+
 
 class _Manifest(Manifest):
     kind: Literal["flows"]
@@ -111,7 +113,7 @@ def load_flow_bundle(path: str | os.PathLike[str]) -> FlowBundle:
     """
     where = Path(path)
     opened = _open(where)
-    manifest, contents = opened.manifest, opened.contents()
+    manifest, contents = opened.manifest, opened.contents(_NEEDED)
     try:
         spec = PaperSpec.from_dict(manifest.network)
     except ValueError as error:
@@ -135,7 +137,7 @@ def load_flow_bundle(path: str | os.PathLike[str]) -> FlowBundle:
 
 
 def _open(where: Path) -> Opened[_Manifest]:
-    return open_bundle(where, "flows", _Manifest, (TFLITE, WEIGHTS, PREPROCESSING, CALIBRATION))
+    return open_bundle(where, "flows", _Manifest, _NEEDED)
 
 
 def with_threshold(

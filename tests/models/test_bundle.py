@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -256,6 +257,7 @@ def test_another_window_is_refused(save: Save, monkeypatch: pytest.MonkeyPatch) 
         (lambda m: m["families"].append("more"), "network: has 8 families, 9 are named"),
         (lambda m: m["files"].pop("model.tflite"), "no hash of model.tflite"),
         (lambda m: m["files"]["model.tflite"].update(size=1 << 40), "files.model.tflite.size"),
+        (lambda m: m.update(kind=[]), "kind: Input should be 'windows'"),
     ],
 )
 def test_a_manifest_that_cannot_be_right_is_refused(
@@ -266,6 +268,30 @@ def test_a_manifest_that_cannot_be_right_is_refused(
     line = refusal(bundle.path)
     assert line.startswith(f"{bundle.path}/manifest.json: ")
     assert said in line
+
+
+def test_no_more_is_read_than_a_bundle_can_have(save: Save, tmp_path: Path) -> None:
+    """A zip of a few KiB can name gigabytes."""
+    bundle = save()
+    zeros = bytes(64 << 20)
+    entry = {"sha256": hashlib.sha256(zeros).hexdigest(), "size": len(zeros)}
+    edit_manifest(bundle, lambda m: m["files"].update({f"report/{i}": entry for i in range(5)}))
+    said = "/manifest.json: its files have more than 320 MiB, no bundle has: take the bundle from its source"
+    assert said in refusal(bundle.path)
+    assert said in refusal(zipped(bundle, tmp_path / "bundle.zip"))
+
+
+def test_what_is_not_needed_is_verified_and_let_go(save: Save, tmp_path: Path) -> None:
+    report = {f"{i}.bin": bytes([i]) * (8 << 20) for i in range(8)}
+    path = zipped(save(report=report), tmp_path / "bundle.zip")
+    load_bundle(path)
+    tracemalloc.start()
+    try:
+        load_bundle(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 48 << 20  # of 64 MiB
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside", "a//b", "c:b", "a\\b"])
