@@ -119,6 +119,11 @@ class ZipFiles:
         return sorted(name.removeprefix(self._top) for name in self._names)
 
 
+def is_left_over(name: str) -> bool:
+    """Whether a file with `/` in its name was left by a file manager or a mount, meant by nobody as data."""
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
 def _bounded(data: bytes, limit: int, where: str) -> bytes:
     if len(data) > limit:
         raise BundleError(f"{where}: longer than {limit >> 20} MiB, no such file is: check the path")

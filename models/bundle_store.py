@@ -21,6 +21,7 @@ from models.bundle_files import (
     MANIFEST_LIMIT,
     SIGNATURE,
     BundleFiles,
+    is_left_over,
     json_bytes,
     open_files,
     parse_json,
@@ -32,6 +33,9 @@ from models.signing import trusted_signer
 SCHEMA = 1
 
 Kind = Literal["windows", "flows"]
+
+#: What is wrong with a file beside those of the manifest.
+UNKNOWN = "not in the manifest: nothing vouches for it, remove it"
 
 _SCORES = {"windows": "host windows", "flows": "single flows"}
 #: What to do with a bundle of the other kind, by the kind that is wanted.
@@ -154,6 +158,7 @@ def open_bundle(
         raise BundleError(
             f"{where}/{MANIFEST}: its files have more than {_WHOLE_LIMIT >> 20} MiB, no bundle has: {AGAIN}"
         )
+    _refuse_unknown(where, manifest.files, files)
     return Opened(where, manifest, data, files)
 
 
@@ -230,6 +235,19 @@ def unknown_files(own: Iterable[str], files: BundleFiles) -> list[str]:
     """What lies in a bundle beside its manifest, a signature and the manifest's own files."""
     known = {MANIFEST, SIGNATURE, *own}
     return [name for name in files.names() if name not in known]
+
+
+def _refuse_unknown(where: Path, own: Iterable[str], files: BundleFiles) -> None:
+    """BundleError for files that nothing vouches for.
+
+    Hidden ones pass, though nothing reads them: desktops and mounts put them there unasked, and a sensor
+    must not stay down for a .DS_Store.  `bundle verify` names them all the same.
+    """
+    unknown = [name for name in unknown_files(own, files) if not is_left_over(name)]
+    if not unknown:
+        return
+    more = f" and {len(unknown) - 1} more" if unknown[1:] else ""
+    raise BundleError(f"{where}/{unknown[0]}{more}: {UNKNOWN}")
 
 
 def _is_below(name: str) -> bool:

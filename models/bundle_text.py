@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.any_bundle import find, load_any
 from models.bundle import Bundle
 from models.bundle_files import MANIFEST, MANIFEST_LIMIT, SIGNATURE, BundleFiles, open_files
-from models.bundle_store import unknown_files
+from models.bundle_store import UNKNOWN, unknown_files
 from models.errors import BundleError, PackageMissing
 from models.flow_bundle import FlowBundle
 from models.litert import operators
@@ -81,7 +81,7 @@ def verify_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] = (
         raise
     except BundleError as error:
         return [str(error)]
-    return [f"{where}/{name}: not in the manifest: nothing vouches for it, remove it" for name in foreign]
+    return [f"{where}/{name}: {UNKNOWN}" for name in foreign]
 
 
 def _runs(bundle: Bundle | FlowBundle) -> None:

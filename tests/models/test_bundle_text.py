@@ -73,16 +73,35 @@ def test_flows_are_described(save_flows: Callable[..., FlowBundle]) -> None:
     assert verify_bundle(bundle.path) == []
 
 
-def test_a_file_that_the_manifest_does_not_have_is_named(save: Save, tmp_path: Path) -> None:
+def test_a_file_that_the_manifest_does_not_have_is_refused_by_name(save: Save, tmp_path: Path) -> None:
     bundle = save()
     (bundle.path / "report").mkdir()
     (bundle.path / "report" / "evil.pkl").write_bytes(b"")
     archive = zipped(bundle, tmp_path / "bundle.zip", "native/")
     for path in (bundle.path, archive):
+        said = f"{path}/report/evil.pkl: not in the manifest: nothing vouches for it, remove it"
+        assert verify_bundle(path) == [said]
+        for use in (load_any, describe_bundle):
+            with pytest.raises(BundleError) as caught:
+                use(path)
+            assert str(caught.value) == said
+
+
+def test_hidden_files_are_told_and_no_hindrance(save: Save, tmp_path: Path) -> None:
+    bundle = save()
+    (bundle.path / ".DS_Store").write_bytes(b"")
+    (bundle.path / "__MACOSX").mkdir()
+    (bundle.path / "__MACOSX" / "._weights.npz").write_bytes(b"")
+    for path in (bundle.path, zipped(bundle, tmp_path / "bundle.zip")):
+        assert load_any(path).name == bundle.name
         assert verify_bundle(path) == [
-            f"{path}/report/evil.pkl: not in the manifest: nothing vouches for it, remove it"
+            f"{path}/{name}: not in the manifest: nothing vouches for it, remove it"
+            for name in (".DS_Store", "__MACOSX/._weights.npz")
         ]
-        assert describe_bundle(path)[-1] == "  report/evil.pkl: not in the manifest, never read"
+        assert describe_bundle(path)[-2:] == [
+            "  .DS_Store: not in the manifest, never read",
+            "  __MACOSX/._weights.npz: not in the manifest, never read",
+        ]
 
 
 def test_damage_is_told_as_what_is_wrong(save: Save, tmp_path: Path) -> None:

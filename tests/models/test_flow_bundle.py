@@ -140,6 +140,14 @@ def test_a_changed_file_is_refused_by_name(save_flows: Callable[..., FlowBundle]
     assert refusal(path).startswith(f"{path}/{name}: its SHA-256 is not the manifest's")
 
 
+def test_files_beside_the_manifests_are_refused(save_flows: Callable[..., FlowBundle]) -> None:
+    path = save_flows().path
+    (path / "extra.py").write_bytes(b"")
+    (path / "model.keras").write_bytes(b"")
+    said = f"{path}/extra.py and 1 more: not in the manifest: nothing vouches for it, remove it"
+    assert refusal(path) == said
+
+
 def test_a_threshold_that_is_no_number_is_refused(save_flows: Callable[..., FlowBundle]) -> None:
     with pytest.raises(BundleError, match=r"calibration\.json: no number as threshold"):
         save_flows(threshold=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from models.bundle_files import is_left_over
 from models.errors import TrainingError
 
 _ENDINGS = (".csv", ".parquet", ".csv.gz")
@@ -39,7 +40,9 @@ def find(paths: Sequence[Path]) -> list[Source]:
     for path in paths:
         if path.is_dir():
             inside = sorted(
-                each for each in path.rglob("*") if each.is_file() and not _hidden(each.relative_to(path))
+                each
+                for each in path.rglob("*")
+                if each.is_file() and not is_left_over(each.relative_to(path).as_posix())
             )
             found = [one for each in inside for one in _of_file(each, str(each.relative_to(path.parent)))]
             if not found:
@@ -69,11 +72,6 @@ def _refuse_twice(sources: Sequence[Source]) -> None:
         seen[key] = source.name
 
 
-def _hidden(path: Path | PurePosixPath) -> bool:
-    """Left by file managers: nothing that somebody means by "the data"."""
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
-
-
 def _of_file(path: Path, name: str) -> list[Source]:
     lower = path.name.lower()
     if lower.endswith(".zip"):
@@ -98,8 +96,7 @@ def _of_zip(path: Path, name: str) -> list[Source]:
             members = [
                 each
                 for each in sorted(archive.infolist(), key=lambda each: each.filename)
-                if each.filename.lower().endswith((".csv", ".parquet"))
-                and not _hidden(PurePosixPath(each.filename))
+                if each.filename.lower().endswith((".csv", ".parquet")) and not is_left_over(each.filename)
             ]
     except (zipfile.BadZipFile, OSError) as error:
         raise TrainingError(f"{path}: not a whole zip: {error}; fetch it again") from None
