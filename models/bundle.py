@@ -21,6 +21,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from capture.columns import feature_hash
+from models.bundle_calibration import read_calibration
 from models.bundle_files import (
     AGAIN,
     CALIBRATION,
@@ -117,7 +118,7 @@ def load_bundle(
         families=tuple(manifest.families),
         spec=spec,
         scaling=scaling,
-        calibration=parse_json(contents[CALIBRATION], f"{where}/{CALIBRATION}"),
+        calibration=read_calibration(contents[CALIBRATION], f"{where}/{CALIBRATION}"),
         tflite=contents[TFLITE],
         weights_file=contents[WEIGHTS],
     )

@@ -142,7 +142,7 @@ def json_bytes(data: object, what: str) -> bytes:
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """The object that a JSON file holds; BundleError for anything else."""
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = json.loads(data, parse_constant=_no_constant, parse_float=_float, parse_int=_int)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         raise BundleError(f"{where}: no valid JSON ({reason}): {AGAIN}") from None
@@ -153,6 +153,22 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _float(text: str) -> float:
+    """1e999 is JSON, and infinite as a float."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _int(text: str) -> int:
+    """Python's are of any size; nothing here counts beyond 64 bits, and a float ends at 1e308."""
+    value = int(text)
+    if abs(value) >= 1 << 64:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return value
 
 
 def arrays_bytes(arrays: Mapping[str, npt.NDArray[np.float32]]) -> bytes:

@@ -105,6 +105,12 @@ class Opened(Generic[M]):
         return data
 
 
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong, by its key, without the value."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
 def kind_of(data: Mapping[str, Any]) -> str:
     """The kind that a manifest names; bundles older than kinds are of windows."""
     kind = data.get("kind", "windows")
@@ -145,9 +151,7 @@ def open_bundle(
     try:
         manifest = model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{where}/{MANIFEST}: {key}: {first['msg']}: {AGAIN}") from None
+        raise BundleError(f"{where}/{MANIFEST}: {first_fault(error)}: {AGAIN}") from None
     for file in manifest.files:
         if not _is_below(file):
             raise BundleError(f"{where}/{MANIFEST}: file name {file!r} leaves the bundle: do not use it")

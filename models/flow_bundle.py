@@ -120,8 +120,8 @@ def load_flow_bundle(path: str | os.PathLike[str]) -> FlowBundle:
         raise BundleError(f"{where}/{MANIFEST}: network: {error}: {AGAIN}") from None
     calibration = parse_json(contents[CALIBRATION], f"{where}/{CALIBRATION}")
     threshold = calibration.get("threshold")
-    if not isinstance(threshold, int | float) or isinstance(threshold, bool):
-        raise BundleError(f"{where}/{CALIBRATION}: no number as threshold: {AGAIN}")
+    if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        raise BundleError(f"{where}/{CALIBRATION}: no number from 0 to 1 as threshold: {AGAIN}")
     return FlowBundle(
         name=manifest.name,
         path=where,

@@ -319,6 +319,9 @@ def test_a_pipe_in_a_bundle_is_not_waited_for(save: Save) -> None:
         (b'{"threshold": NaN}', "NaN is no number in JSON"),
         (b"[" * 100_000, "nested too deep"),
         (b"\xff", "no valid JSON"),
+        (b'{"threshold": 1e999}', "1e999 is too large a number"),
+        (b'{"threshold": -1e999}', "-1e999 is too large a number"),
+        (b'{"threshold": 1' + b"0" * 400 + b"}", "10000000000000000000... is too large a number"),
     ],
 )
 def test_a_calibration_that_is_no_json_object_is_refused(save: Save, data: bytes, said: str) -> None:

@@ -148,9 +148,12 @@ def test_files_beside_the_manifests_are_refused(save_flows: Callable[..., FlowBu
     assert refusal(path) == said
 
 
-def test_a_threshold_that_is_no_number_is_refused(save_flows: Callable[..., FlowBundle]) -> None:
-    with pytest.raises(BundleError, match=r"calibration\.json: no number as threshold"):
-        save_flows(threshold=True)
+@pytest.mark.parametrize("threshold", [True, "0.5", -0.1, 1.5, None])
+def test_a_threshold_that_is_no_probability_is_refused(
+    save_flows: Callable[..., FlowBundle], threshold: object
+) -> None:
+    with pytest.raises(BundleError, match=r"calibration\.json: no number from 0 to 1 as threshold"):
+        save_flows(threshold=threshold)
 
 
 def test_the_network_has_definitions_that_are_held_against_sense() -> None:
