@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import math
 import os
 import stat
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -31,6 +34,19 @@ ARCHIVE_LIMIT = 4 * FILE_LIMIT  #: a zip
 WEIGHTS_LIMIT = 256 << 20  #: bytes of all arrays together, once decompressed
 
 AGAIN = "take the bundle from its source again"
+
+#: What reading a damaged, locked or strangely packed zip ends in: NotImplementedError, a RuntimeError, is
+#: an unknown compression, UnicodeDecodeError, a ValueError, a name that is none.
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
 
@@ -110,8 +126,7 @@ class ZipFiles:
                 data = file.read(limit + 1)
         except KeyError:
             raise BundleError(f"{where}: missing: {AGAIN}") from None
-        # RuntimeError: encrypted; NotImplementedError: a compression that is not known here
-        except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, zlib.error) as error:
+        except ZIP_ERRORS as error:
             raise BundleError(f"{where}: cannot be read ({error}): {AGAIN}") from None
         return _bounded(data, limit, where)
 
@@ -193,7 +208,7 @@ def parse_arrays(data: bytes, where: str) -> dict[str, npt.NDArray[np.float32]]:
             if sum(entry.file_size for entry in entries) > WEIGHTS_LIMIT:
                 raise BundleError(f"{where}: more than {WEIGHTS_LIMIT >> 20} MiB of weights: check the path")
             return {e.filename.removesuffix(".npy"): _array(archive.read(e), e.filename) for e in entries}
-    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, zlib.error) as error:
+    except ZIP_ERRORS as error:
         raise BundleError(f"{where}: no plain arrays ({error}): {AGAIN}") from None
 
 
@@ -202,7 +217,13 @@ def _array(member: bytes, name: str) -> npt.NDArray[np.float32]:
     file = io.BytesIO(member)
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError(f"{name} is of another npy version")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    try:
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    # What numpy's parser of a header lets out, some of it of several lines.
+    except (ValueError, SyntaxError, tokenize.TokenError, TypeError, LookupError, ArithmeticError) as error:
+        raise ValueError(f"{name} has a header that is none ({type(error).__name__})") from None
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise ValueError(f"{name} has a shape that is none")
     if dtype != np.dtype("<f4") or fortran:
         raise ValueError(f"{name} is not float32 in C order")
     body = member[file.tell() :]

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -346,14 +347,49 @@ def npz(**arrays: Any) -> bytes:
     return file.getvalue()
 
 
-def npy_claiming(shape: tuple[int, ...]) -> bytes:
-    """An npz with one array whose header claims more than is there."""
-    member = io.BytesIO()
-    np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": shape})
+def npy_headed(header: str) -> bytes:
+    """An npz with one array of one number under a header of one's own."""
+    text = header.encode("latin-1")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a.npy", member.getvalue())
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(4))
     return file.getvalue()
+
+
+def npy_of_shape(shape: str) -> bytes:
+    return npy_headed(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}")
+
+
+def damaged(compression: int) -> bytes:
+    """A zip of manifest.json whose compressed bytes are others."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("manifest.json", bytes(range(256)) * 4)
+    data = bytearray(file.getvalue())
+    for at in range(30 + len("manifest.json") + 10, 30 + len("manifest.json") + 30):
+        data[at] ^= 0xFF
+    return bytes(data)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_is_refused_however_it_is_packed(tmp_path: Path, compression: int) -> None:
+    (tmp_path / "bundle.zip").write_bytes(damaged(compression))
+    assert refusal(tmp_path / "bundle.zip").startswith(
+        f"{tmp_path}/bundle.zip:manifest.json: cannot be read ("
+    )
+    with pytest.raises(BundleError, match=r"^weights\.npz: no plain arrays \("):
+        parse_arrays(damaged(compression), "weights.npz")
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["(((", "1 +", "'", "{[]: 1}", "", "(" * 9000, "0" * 11_000, "{'descr': [('a',)]}"],
+    ids=["tokens", "syntax", "quote", "type", "empty", "deep", "long", "keys"],
+)
+def test_a_header_that_is_none_is_refused_in_one_line(header: str) -> None:
+    with pytest.raises(BundleError, match=r"^weights\.npz: .*a\.npy has a header that is none") as caught:
+        parse_arrays(npy_headed(header), "weights.npz")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -363,9 +399,11 @@ def npy_claiming(shape: tuple[int, ...]) -> bytes:
         (npz(a=np.array([object()])), "a.npy is not float32"),
         (npz(a=np.zeros(3)), "a.npy is not float32"),
         (npz(a=np.array([np.inf], np.float32)), "a number that is not finite"),
-        (npy_claiming((1 << 40,)), "a.npy is cut or longer than its shape"),
+        (npy_of_shape(f"({1 << 40},)"), "a.npy is cut or longer than its shape"),
+        (npy_of_shape("(True,)"), "a.npy has a shape that is none"),
+        (npy_of_shape("(-1, -1)"), "a.npy has a shape that is none"),
     ],
-    ids=["no zip", "objects", "float64", "infinite", "false header"],
+    ids=["no zip", "objects", "float64", "infinite", "false header", "bool", "negative"],
 )
 def test_weights_are_plain_float32_of_a_size_that_fits(data: bytes, said: str) -> None:
     with pytest.raises(BundleError, match=re.escape(said)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import zipfile
 import zlib
@@ -107,11 +108,16 @@ class FileRows:
         try:
             with source.open() as stream:
                 yield stream
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise TrainingError(f"{self.name}: cannot be read to its end: {error}; fetch it again") from None
-        except pa.ArrowException as error:
+        except pa.ArrowException as error:  # some are a RuntimeError as well
             raise TrainingError(
                 f"{self.name}: not a whole Parquet file: {str(error).splitlines()[0][:120]}; fetch it again"
+            ) from None
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+            raise TrainingError(f"{self.name}: cannot be read to its end: {error}; fetch it again") from None
+        except RuntimeError as error:  # NotImplementedError for Deflate64, which large zips often have
+            raise TrainingError(
+                f"{self.name}: packed in a way that cannot be read here ({error}); unpack the zip and give"
+                " the folder"
             ) from None
 
     def _csv(self, stream: IO[bytes]) -> Iterator[int]:

@@ -98,7 +98,11 @@ def _of_zip(path: Path, name: str) -> list[Source]:
                 for each in sorted(archive.infolist(), key=lambda each: each.filename)
                 if each.filename.lower().endswith((".csv", ".parquet")) and not is_left_over(each.filename)
             ]
-    except (zipfile.BadZipFile, OSError) as error:
+    except NotImplementedError as error:  # made by a newer version of zip
+        raise TrainingError(
+            f"{path}: packed in a way that cannot be read here ({error}); unpack it and give the folder"
+        ) from None
+    except (zipfile.BadZipFile, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         raise TrainingError(f"{path}: not a whole zip: {error}; fetch it again") from None
     if not members:
         raise TrainingError(f"{path}: no file of flows in this zip (*.csv, *.parquet)")
@@ -114,6 +118,8 @@ def _opener(path: Path, member: str) -> Callable[[], IO[bytes]]:
         archive = zipfile.ZipFile(path)
         try:
             return archive.open(member)
+        except UnicodeDecodeError as error:  # the name in front of the member is not UTF-8
+            raise zipfile.BadZipFile(str(error)) from None
         finally:
             archive.close()  # the member keeps the file open for as long as it is read
 

@@ -394,6 +394,36 @@ def _torn(path: Path) -> Path:
     return path
 
 
+def _packed(path: Path, compression: int = zipfile.ZIP_STORED) -> bytearray:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a.csv", "\n".join([",".join(ML_CSV), *rows(ML_CSV, ["BENIGN"] * 9)]))
+    return bytearray(path.read_bytes())
+
+
+def _entry_changed(path: Path, at: int, value: int) -> Path:
+    """A zip with a byte of its member's entry changed, in the directory and in front of the member."""
+    raw = _packed(path)
+    raw[raw.index(b"PK\x01\x02") + at + 2] = raw[raw.index(b"PK\x03\x04") + at] = value
+    path.write_bytes(raw)
+    return path
+
+
+def _deflate64(path: Path) -> Path:
+    return _entry_changed(path, 8, 9)
+
+
+def _newer(path: Path) -> Path:
+    return _entry_changed(path, 4, 99)
+
+
+def _bad_lzma(path: Path) -> Path:
+    raw = _packed(path, zipfile.ZIP_LZMA)
+    start = raw.index(b"a.csv") + len("a.csv")
+    raw[start + 20 : start + 60] = b"\xff" * 40
+    path.write_bytes(raw)
+    return path
+
+
 def _empty_zip(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("README", "x")
@@ -418,6 +448,13 @@ def _folder(path: Path) -> Path:
         (_garbage, "a.csv.gz", "a.csv.gz: cannot be read to its end"),
         (_empty_zip, "a.zip", "a.zip: no file of flows in this zip"),
         (_locked, "a.zip", "a.zip: the zip is locked by a password"),
+        (_deflate64, "a.zip", r"a.zip/a.csv: packed in a way that cannot be read here \(.*; unpack the zip"),
+        (
+            _newer,
+            "a.zip",
+            r"a.zip: packed in a way that cannot be read here \(zip file version 9.9\); unpack",
+        ),
+        (_bad_lzma, "a.zip", "a.zip/a.csv: cannot be read to its end: Corrupt input data; fetch it again"),
         (_torn, "a.zip", "a.zip/a.csv: cannot be read to its end: Bad CRC-32"),
         (lambda path: write(path, ["sepal", "kind"], ["1,2"]), "iris.csv", "iris.csv: no file of flows"),
         (lambda path: write(path, [""], []), "a.csv", "a.csv: an empty file"),
