@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ _WANTED = {
 
 _FILES_LIMIT = 256  # files in a bundle
 _WHOLE_LIMIT = 5 * FILE_LIMIT  # bytes of all of them, unpacked
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"  # of a bundle
 _LIBRARIES = ("numpy", "keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert")
 
 
@@ -64,7 +66,7 @@ class Manifest(Part):
     """What manifest.json holds in every kind of bundle."""
 
     schema_version: int
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    name: Annotated[str, Field(pattern=_NAME)]
     created: Annotated[str, Field(max_length=64)]
     network: dict[str, Any]
     training: dict[str, Any]
@@ -252,6 +254,16 @@ def _refuse_unknown(where: Path, own: Iterable[str], files: BundleFiles) -> None
         return
     more = f" and {len(unknown) - 1} more" if unknown[1:] else ""
     raise BundleError(f"{where}/{unknown[0]}{more}: {UNKNOWN}")
+
+
+def name_for(folder: str | os.PathLike[str], name: str | None = None) -> str:
+    """The name of a bundle saved there: `name`, or that of the folder; BundleError for what is no name."""
+    found = name or Path(folder).resolve().name
+    if not re.fullmatch(_NAME, found):
+        raise BundleError(
+            f"{found!r} is no name of a bundle: letters, digits and ._+-, at most 64; --name gives one"
+        )
+    return found
 
 
 def _is_below(name: str) -> bool:
