@@ -78,10 +78,16 @@ def write_account(
     *,
     local_rate: float,
     leaks: Sequence[Leak] = (),
+    left_out: Sequence[str] = (),
 ) -> None:
-    """Add sections, tables and figures of all tests to a report.  The order is that of `scored`."""
+    """Add sections, tables and figures of all tests to a report.  The order is that of `scored`.
+
+    left_out: tests that the data does not allow, a sentence each.
+    """
     groups = _by(scored, "group")
     report.text("What was asked", f"{protocol.question} {protocol.meaning}\n\n{_in_short(groups)}")
+    if left_out:
+        report.listing(left_out)
     report.table(
         "Every test",
         [
@@ -98,6 +104,7 @@ def write_account(
     for name, members in groups.items():
         _add_group(report, name, list(_by(members, "system").values()), local_rate)
     report.data("protocol", protocol.name)
+    report.data("left_out", list(left_out))
     report.data(
         "tests",
         [

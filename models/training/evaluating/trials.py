@@ -56,14 +56,28 @@ def without_leaks(table: FlowTable, shuffles: int) -> list[Trial]:
     return _shuffled(kept, time_and_group, "split without leaks", shuffles)
 
 
-def unseen_days(table: FlowTable) -> list[Trial]:
-    """Each day in turn is judged by what was learned from the others."""
+def unseen_days(table: FlowTable) -> tuple[list[Trial], list[str]]:
+    """Each day in turn is judged by what was learned from the others; and of each that cannot be, why.
+
+    Nothing is learned from days that are all benign or all attacks.  TrainingError where that leaves no day
+    to judge.
+    """
     sound = clean(table, drop_duplicates=False)[0]
-    trials = []
+    trials, left_out = [], []
     for split in leave_day_out(sound):
+        attack = sound.attack[split.train]
+        if attack.all() or not attack.any():
+            lacking = "benign flows" if len(attack) and attack.all() else "attacks"
+            left_out.append(f"{split.name}: not judged, those days have no {lacking} to learn from")
+            continue
         once = split.train[~redundant(sound.take(split.train))]
         trials.append(_of_split(sound, replace(split, train=once), "unseen days"))
-    return trials
+    if not trials:
+        raise TrainingError(
+            f"{', '.join(table.files[:3])}: no day can be judged; {'; '.join(left_out)};"
+            " give days that hold both, or take --protocol no-leaks"
+        )
+    return trials, left_out
 
 
 def across_sets(train: FlowTable, tests: Sequence[tuple[str, FlowTable]], seed: int = 1) -> list[Trial]:

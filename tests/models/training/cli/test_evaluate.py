@@ -75,6 +75,22 @@ def test_days_are_each_judged_by_the_others(tmp_path: Path, capsys: pytest.Captu
     assert f"wrote {tmp_path / 'out' / 'index.html'}" in shown
 
 
+def test_days_that_alone_have_attacks_are_left_out_of_the_judging(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = flows(tmp_path / "all.csv", 1).read_text().splitlines()
+    # Attacks of the first day alone.
+    kept = [row for row in text[1:] if "BENIGN" in row or "2017-07-03" in row]
+    data = write(tmp_path / "first.csv", CORRECTED, kept)
+    assert evaluate(data, "--protocol", "days", "--out", tmp_path / "out", *FOREST) == 0
+    assert [one["test"] for one in judged_in(tmp_path / "out")] == [
+        f"all days but 2017-07-0{day}" for day in (4, 5)
+    ]
+    told = "all days but 2017-07-03: not judged, those days have no attacks to learn from"
+    assert told in capsys.readouterr().out
+    assert told in (tmp_path / "out" / "index.html").read_text()
+
+
 def test_no_leaks_prints_copies_beside_those_of_the_random_split(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

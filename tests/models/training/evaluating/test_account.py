@@ -136,6 +136,15 @@ def test_leaks_are_told(data: dict[str, Any]) -> None:
     ]
 
 
+def test_what_was_left_out_is_told(scored: list[Scored]) -> None:
+    report = Report("r")
+    told = ["all days but Friday: not judged"]
+    write_account(report, PROTOCOLS["days"], scored[:1], local_rate=0.05, left_out=told)
+    files = report.files()
+    assert json.loads(files["report.json"])["data"]["left_out"] == told
+    assert told[0] in files["index.html"].decode()
+
+
 def test_the_papers_figures_are_there(data: dict[str, Any]) -> None:
     assert {figure["title"] for figure in data["figures"]} == {
         "Recall by family, unseen days",

@@ -73,7 +73,8 @@ def test_split_without_leaks_judges_the_last_of_each_class() -> None:
 
 def test_each_day_is_judged_by_the_others() -> None:
     table = flows(300)
-    trials = unseen_days(table)
+    trials, left_out = unseen_days(table)
+    assert left_out == []
     assert [trial.name for trial in trials] == [f"all days but 1970-01-0{day}" for day in (1, 2, 3)]
     for day, trial in enumerate(trials):
         assert_apart(trial)
@@ -85,8 +86,8 @@ def test_each_day_is_judged_by_the_others() -> None:
 def test_copies_are_learned_once_and_judged_each() -> None:
     # One flow, 40 times, on the first and on the last day.
     values = np.r_[np.random.default_rng(3).uniform(1, 9, (60, 2)), np.full((40, 2), 5.0)]
-    table = times(flow_table(values, [0, 1] * 30 + [0] * 40), [0, 1] * 30 + [0, 1] * 20)
-    first, second = unseen_days(table)
+    table = times(flow_table(values, [0, 1] * 30 + [0] * 40), [0, 0, 1, 1] * 15 + [0, 1] * 20)
+    (first, second), _ = unseen_days(table)
     for trial in (first, second):
         copies = (trial.train.values[trial.fitting] == 5).all(axis=1).sum()
         assert copies <= 1
@@ -97,7 +98,23 @@ def test_copies_are_learned_once_and_judged_each() -> None:
 def test_flows_that_cannot_be_read_are_not_judged() -> None:
     table = flows(300)
     table.values[7, 1] = math.nan
-    assert sum(len(trial.judged) for trial in unseen_days(table)) == 299
+    assert sum(len(trial.judged) for trial in unseen_days(table)[0]) == 299
+
+
+def test_a_day_that_nothing_can_be_learned_for_is_left_out_and_named() -> None:
+    # The only attacks are on the first day, so that no other day tells what they are.
+    values = np.random.default_rng(3).uniform(1, 9, (60, 2))
+    table = times(flow_table(values, [0, 1] * 10 + [0] * 40), [0] * 20 + [1] * 20 + [2] * 20)
+    trials, left_out = unseen_days(table)
+    assert [trial.name for trial in trials] == [f"all days but 1970-01-0{day}" for day in (2, 3)]
+    assert left_out == ["all days but 1970-01-01: not judged, those days have no attacks to learn from"]
+
+
+def test_days_of_which_none_can_be_judged_are_refused() -> None:
+    values = np.random.default_rng(3).uniform(1, 9, (40, 2))
+    table = times(flow_table(values, [1] * 20 + [0] * 20), [0] * 20 + [1] * 20)
+    with pytest.raises(TrainingError, match=r"made\.csv: no day can be judged; .* no attacks .* no benign"):
+        unseen_days(table)
 
 
 def test_sets_keep_the_features_that_both_have() -> None:
