@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 CONFIDENCE = 0.95
 
-Verdict = Literal["ahead", "level", "behind"]
+Verdict = Literal["ahead", "level", "behind", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Difference:
     mean: float
     low: float
     high: float
-    verdict: Verdict  #: of the first system; level where the interval holds 0
+    verdict: Verdict  #: of the first system; level where the interval holds 0, unknown without one
 
 
 def paired_difference(
@@ -59,7 +59,7 @@ def paired_difference(
     the plain interval is too narrow.  With `test_per_train`, rows of a test part by those of a training
     part, the variance of the mean is s^2 (1/n + test_per_train), as Nadeau and Bengio (2003) correct it.
 
-    Of one shuffle nothing is known of the spread: the interval is endless and the verdict level.
+    Of one shuffle nothing is known of the spread: the interval is endless and the verdict unknown.
     ValueError for figures that are no pairs.
     """
     from scipy.stats import t
@@ -70,7 +70,7 @@ def paired_difference(
     differences = first - second
     mean, n = float(differences.mean()), len(differences)
     if n == 1:
-        return Difference(mean, -math.inf, math.inf, "level")
+        return Difference(mean, -math.inf, math.inf, "unknown")
     error = float(differences.std(ddof=1)) * math.sqrt(1.0 / n + test_per_train)
     reach = float(t.ppf((1.0 + confidence) / 2.0, n - 1)) * error
     low, high = mean - reach, mean + reach
