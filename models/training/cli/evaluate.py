@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.errors import TrainingError
 from models.training.cli.data import add_labels
-from models.training.cli.options import Subcommands, at_least, need, seconds, share
+from models.training.cli.options import Subcommands, at_least, need, seconds, share_above_0
 
 PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set", "captures")
 
@@ -64,7 +64,7 @@ def add(commands: Subcommands) -> None:
     evaluate.add_argument("--epochs", type=at_least(1), help="at most, of the CNN-LSTM")
     evaluate.add_argument(
         "--local-rate",
-        type=share,
+        type=share_above_0,
         default=0.01,
         help="false alarms that a threshold set on benign traffic allows (default %(default)s)",
     )

@@ -257,6 +257,15 @@ def test_wrong_use_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("rate", ["0", "0.0", "-0.1", "1", "nan", "many"])
+def test_a_local_rate_that_is_no_share_above_0_is_refused(
+    rate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("BUNDLE", "DATA", "--local-rate", rate, "--out", tmp_path / "out")
+    assert f"argument --local-rate: {rate} is no share" in capsys.readouterr().err
+
+
 def test_a_report_is_not_written_over_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").write_text("mine")
     data = flows(tmp_path / "all.csv", 1)
