@@ -20,7 +20,7 @@ def add(commands: Subcommands) -> None:
         description="Judge on labelled flows, and write index.html, its figures and report.json.  With"
         " `--protocol as-is` the BUNDLE scores all of DATA.  The other protocols fit anew, so that"
         " what is judged was never seen, and a random forest beside: `random` the paper's split, `no-leaks`"
-        " the last of each attack by time with near twins on one side, `days` each day by the others,"
+        " the last of each attack by time, at random without times, near twins on one side, `days` each day by the others,"
         " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes."
         "  With --records and --labels, as of `fit`, a BUNDLE for the daemon is judged on captures:"
         " attacks named with the right hosts, benign captures disturbed; or by `captures` all"

@@ -10,6 +10,7 @@ from models.training.curves import precision_recall_curve, reliability, roc_curv
 from models.training.evaluating.scored import LocalThreshold, Scored, local_threshold, per_day, pooled
 from models.training.evaluating.trials import Leak
 from models.training.flows.read_report import table_lines
+from models.training.flows.splits import GROUPS_AT_RANDOM
 from models.training.intervals import Share, share
 from models.training.metrics import RATES, Confusion, family_recall, recall_at
 from models.training.report import Column, Report, plots
@@ -26,6 +27,8 @@ class Protocol:
     question: str  #: what it asks
     meaning: str  #: how far its figures carry
 
+
+_ONE_SIDE: Final = "Flows that agree in protocol and in two digits of every feature are all on one side"
 
 PROTOCOLS = {
     one.name: one
@@ -46,8 +49,7 @@ PROTOCOLS = {
         Protocol(
             "no-leaks",
             "How does a model do on the later part of each attack that it learned from?",
-            "Flows that are nearly alike are all on one side, and those judged came last. The kinds of attack"
-            " and the network are still known.",
+            f"{_ONE_SIDE}, and those judged came last. The kinds of attack and the network are still known.",
         ),
         Protocol(
             "days",
@@ -70,6 +72,14 @@ PROTOCOLS = {
     )
 }
 
+_NO_LEAKS_UNTIMED = Protocol(
+    "no-leaks",
+    "How does a model do on other flows of the attacks that it learned from?",
+    f"{_ONE_SIDE}. Not all flows have a time, so those judged are drawn at random, from the same hours and"
+    " the same attacks. Flows of one run of a tool that differ in more than that fall on both sides, so this"
+    " says little about attacks or networks that the model has not seen.",
+)
+
 
 def write_account(
     report: Report,
@@ -84,6 +94,8 @@ def write_account(
 
     left_out: tests that the data does not allow, a sentence each.
     """
+    if any(one.test.startswith(GROUPS_AT_RANDOM) for one in scored):
+        protocol = _NO_LEAKS_UNTIMED
     groups = _by(scored, "group")
     report.text("What was asked", f"{protocol.question} {protocol.meaning}\n\n{_in_short(groups)}")
     if left_out:
@@ -298,11 +310,22 @@ def _add_local(report: Report, name: str, systems: list[list[Scored]], rate: flo
         f"Before and after calibration on local benign traffic, {name}",
         [Column("system"), Column("threshold"), Column("recall", _PERCENT), Column("false alarms", _PERCENT)],
         rows,
-        f"The first 30 % of the benign {systems[0][0].unit} set a threshold that lets {_one_in(rate)} of them"
-        " raise an alarm; both rows judge all others."
+        f"{_local_rows(kept, systems[0][0].unit)} set a threshold that lets {_one_in(rate)} of them raise an"
+        " alarm; both rows judge all others."
         + (" In some test they were too few for that rate, so none of them may." if few else ""),
     )
     report.data(f"local thresholds, {name}", kept)
+
+
+def _local_rows(kept: dict[str, list[LocalThreshold]], unit: str) -> str:
+    """Which rows set the thresholds."""
+    by_time = {one.by_time for each in kept.values() for one in each}
+    first, drawn = f"The first 30 % of the benign {unit}", "30 % drawn at random"
+    if by_time == {True}:
+        return first
+    if by_time == {False}:
+        return f"Of the benign {unit}, of which not all have a time, {drawn}"
+    return f"{first}, or in tests where not all have a time {drawn},"
 
 
 def _add_days(report: Report, name: str, systems: list[list[Scored]]) -> None:

@@ -159,6 +159,7 @@ class LocalThreshold:
     before: Confusion  #: of the rows that did not set it
     after: Confusion
     resolvable: bool  #: False: fewer than 1 / rate rows, so the threshold allows none of them
+    by_time: bool  #: whether the first rows set it; False: rows at random, since some have no time
 
 
 def local_threshold(scored: Scored, rate: float, seed: int = 1) -> LocalThreshold | None:
@@ -170,10 +171,11 @@ def local_threshold(scored: Scored, rate: float, seed: int = 1) -> LocalThreshol
     count = math.ceil(LOCAL_SHARE * len(benign))
     if not 0 < count < len(benign):
         return None
-    if (scored.time[benign] == NO_TIME).any():
-        order = np.random.default_rng(seed).permutation(benign)
-    else:
+    by_time = bool((scored.time[benign] != NO_TIME).all())
+    if by_time:
         order = benign[np.argsort(scored.time[benign], kind="stable")]
+    else:
+        order = np.random.default_rng(seed).permutation(benign)
     local = order[:count]
     threshold = threshold_for(scored.scores[local], rate)
     judged = np.ones(len(scored.scores), bool)
@@ -186,4 +188,5 @@ def local_threshold(scored: Scored, rate: float, seed: int = 1) -> LocalThreshol
         confusion(truth, scores > scored.threshold),
         confusion(truth, scores > threshold),
         rate * count >= 1 - 1e-9,
+        by_time,
     )

@@ -51,7 +51,7 @@ def random_split(table: FlowTable, shuffles: int) -> list[Trial]:
 
 
 def without_leaks(table: FlowTable, shuffles: int) -> list[Trial]:
-    """In each class the last flows by time are judged, near twins all on one side."""
+    """In each class the last flows by time are judged (without times any), near twins all on one side."""
     kept = clean(table)[0]
     return _shuffled(kept, time_and_group, "split without leaks", shuffles)
 

@@ -75,7 +75,7 @@ def test_local_threshold_is_set_by_the_first_benign_rows_and_judges_the_others()
     one = scored([0] * 10 + [1, 1], scores, time=np.array(time))
     got = local_threshold(one, 0.4)
     assert got == LocalThreshold(
-        0.4, 3, 0.7, Confusion(tn=6, fp=1, fn=0, tp=2), Confusion(tn=7, fp=0, fn=0, tp=2), True
+        0.4, 3, 0.7, Confusion(tn=6, fp=1, fn=0, tp=2), Confusion(tn=7, fp=0, fn=0, tp=2), True, True
     )
 
 
@@ -91,6 +91,7 @@ def test_without_times_local_rows_are_drawn_by_the_seed() -> None:
     assert local_threshold(one, 0.1, seed=1) == local_threshold(one, 0.1, seed=1)
     first, second = local_threshold(one, 0.1, seed=1), local_threshold(one, 0.1, seed=2)
     assert first is not None and second is not None and first.threshold != second.threshold
+    assert not first.by_time
 
 
 @pytest.mark.parametrize("label", [[1, 1, 1], [0, 1], []])
