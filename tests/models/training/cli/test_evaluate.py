@@ -274,6 +274,35 @@ def test_a_report_is_not_written_over_a_file(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "out").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("out", "names"), [("file/below/out", "file/below"), ("old", "old/index.html"), ("closed", "closed")]
+)
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_read(
+    out: str, names: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "old" / "index.html").mkdir(parents=True)
+    (tmp_path / "closed").mkdir()
+
+    def refused(dir: Path) -> None:  # as for one who may not write there, which root always may
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    if out == "closed":
+        monkeypatch.setattr("models.training.cli.evaluate.tempfile.TemporaryFile", refused)
+    words = [tmp_path / "no-data.csv", "--protocol", "days", "--out", tmp_path / out]
+    before = sorted(tmp_path.rglob("*"))
+    assert evaluate(*words) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "no-data" not in error
+    assert f"{tmp_path / names}" in error and "name another folder for the report" in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_command_that_fails_leaves_no_folder_for_its_report(tmp_path: Path) -> None:
+    assert evaluate(tmp_path / "none.csv", "--protocol", "days", "--out", tmp_path / "a" / "b" / "out") == 1
+    assert not (tmp_path / "a").exists()
+
+
 # -- captures
 
 
