@@ -23,8 +23,11 @@ class Share:
     high: float
 
 
-def share(successes: int, total: int, confidence: float = CONFIDENCE) -> Share:
+def share(successes: int, total: int, confidence: float = CONFIDENCE, *, draws: int = 1) -> Share:
     """The share `successes / total` with the exact binomial interval of Clopper and Pearson (1934).
+
+    draws: the cases are so many draws from the same few, added up.  They tell no more than one draw does,
+    so the interval is that of the mean draw.
 
     Of no cases nothing is known: NaN within [0, 1].  ValueError where there are more successes than cases.
     """
@@ -35,8 +38,9 @@ def share(successes: int, total: int, confidence: float = CONFIDENCE) -> Share:
     if total == 0:
         return Share(math.nan, 0.0, 1.0)
     tail = (1.0 - confidence) / 2.0
-    low = float(beta.ppf(tail, successes, total - successes + 1)) if successes else 0.0
-    high = float(beta.ppf(1.0 - tail, successes + 1, total - successes)) if successes < total else 1.0
+    hits, misses = successes / draws, (total - successes) / draws
+    low = float(beta.ppf(tail, hits, misses + 1)) if successes else 0.0
+    high = float(beta.ppf(1.0 - tail, hits + 1, misses)) if successes < total else 1.0
     return Share(successes / total, low, high)
 
 

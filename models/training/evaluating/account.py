@@ -26,6 +26,7 @@ class Protocol:
     name: str
     question: str  #: what it asks
     meaning: str  #: how far its figures carry
+    redrawn: bool = False  #: tests of one group are draws from the same flows
 
 
 _ONE_SIDE: Final = "Flows that agree in protocol and in two digits of every feature are all on one side"
@@ -45,11 +46,13 @@ PROTOCOLS = {
             "This is the split of the paper. Flows of one run of a tool are nearly alike and fall on both"
             " sides, so it measures how well they are recognised again; it says little about attacks or"
             " networks that the model has not seen.",
+            redrawn=True,
         ),
         Protocol(
             "no-leaks",
             "How does a model do on the later part of each attack that it learned from?",
             f"{_ONE_SIDE}, and those judged came last. The kinds of attack and the network are still known.",
+            redrawn=True,
         ),
         Protocol(
             "days",
@@ -78,6 +81,7 @@ _NO_LEAKS_UNTIMED = Protocol(
     f"{_ONE_SIDE}. Not all flows have a time, so those judged are drawn at random, from the same hours and"
     " the same attacks. Flows of one run of a tool that differ in more than that fall on both sides, so this"
     " says little about attacks or networks that the model has not seen.",
+    redrawn=True,
 )
 
 
@@ -97,7 +101,9 @@ def write_account(
     if any(one.test.startswith(GROUPS_AT_RANDOM) for one in scored):
         protocol = _NO_LEAKS_UNTIMED
     groups = _by(scored, "group")
-    report.text("What was asked", f"{protocol.question} {protocol.meaning}\n\n{_in_short(groups)}")
+    report.text(
+        "What was asked", f"{protocol.question} {protocol.meaning}\n\n{_in_short(groups, protocol.redrawn)}"
+    )
     if left_out:
         report.listing(left_out)
     report.table(
@@ -114,7 +120,7 @@ def write_account(
     if leaks:
         _add_leaks(report, leaks)
     for name, members in groups.items():
-        _add_group(report, name, list(_by(members, "system").values()), local_rate)
+        _add_group(report, name, list(_by(members, "system").values()), local_rate, protocol.redrawn)
     report.data("protocol", protocol.name)
     report.data("left_out", list(left_out))
     report.data(
@@ -144,13 +150,13 @@ def table_of_tests(scored: Sequence[Scored]) -> list[str]:
     return table_lines(head, rows)
 
 
-def _in_short(groups: dict[str, list[Scored]]) -> str:
+def _in_short(groups: dict[str, list[Scored]], redrawn: bool) -> str:
     lines = []
     for name, members in groups.items():
         said = []
         for parts in _by(members, "system").values():
             counts, unit = _total(parts), parts[0].unit
-            found, false = share(counts.tp, counts.attacks), share(counts.fp, counts.benign)
+            found, false = _shares(counts, len(parts) if redrawn else 1)
             said.append(
                 f"{parts[0].system} "
                 + " and ".join(
@@ -162,7 +168,9 @@ def _in_short(groups: dict[str, list[Scored]]) -> str:
                     if there
                 )
             )
-        lines.append(f"{name[:1].upper()}{name[1:]}: {'; '.join(said)}.")
+        times = len(parts)
+        again = f" The same flows, drawn {times} times." if redrawn and times > 1 else ""
+        lines.append(f"{name[:1].upper()}{name[1:]}: {'; '.join(said)}.{again}")
     return "\n\n".join(lines)
 
 
@@ -176,9 +184,17 @@ def _test_row(one: Scored) -> list[Cell]:
     return [named, one.system, len(one.scores), counts.attacks, *_figures(counts)]
 
 
-def _figures(counts: Confusion) -> list[Cell]:
+def _shares(counts: Confusion, draws: int = 1) -> tuple[Share, Share]:
+    """Recall and false-alarm rate."""
+    return (
+        share(counts.tp, counts.attacks, draws=draws),
+        share(counts.fp, counts.benign, draws=draws),
+    )
+
+
+def _figures(counts: Confusion, draws: int = 1) -> list[Cell]:
     """Accuracy, precision, recall, F1 and false-alarm rate."""
-    found, false = share(counts.tp, counts.attacks), share(counts.fp, counts.benign)
+    found, false = _shares(counts, draws)
     return [counts.accuracy, counts.precision, found, counts.f1, false]
 
 
@@ -200,15 +216,23 @@ def _add_leaks(report: Report, leaks: Sequence[Leak]) -> None:
     report.data("leaks", list(leaks))
 
 
-def _add_group(report: Report, name: str, systems: list[list[Scored]], local_rate: float) -> None:
+def _add_group(
+    report: Report, name: str, systems: list[list[Scored]], local_rate: float, redrawn: bool
+) -> None:
     """Details of one group of tests; systems: the parts of each."""
-    whole = [pooled(parts) for parts in systems]
-    parts_told = "" if len(systems[0]) == 1 else f" The {len(systems[0])} tests are added up."
+    whole = [pooled(parts, redrawn=redrawn) for parts in systems]
+    times = len(systems[0])
+    parts_told = "" if times == 1 else f" The {times} tests are added up."
+    if redrawn and times > 1:
+        parts_told += (
+            f" They are the same flows, drawn {times} times, which tells no more than once: intervals, and"
+            " the rates that can be told, are those of one test."
+        )
     report.text(f"{name[:1].upper()}{name[1:]}: in detail", _known(whole) + parts_told)
     if any(one.truth.any() for one in whole):
         _add_families(report, name, whole)
     _add_rates(report, name, whole)
-    _add_local(report, name, systems, local_rate)
+    _add_local(report, name, systems, local_rate, times if redrawn else 1)
     _add_days(report, name, systems)
     for one in whole:
         report.figure(
@@ -240,7 +264,7 @@ def _known(whole: Sequence[Scored]) -> str:
 
 
 def _add_families(report: Report, name: str, whole: Sequence[Scored]) -> None:
-    families = [family_recall(one.labels, one.label, one.flagged) for one in whole]
+    families = [family_recall(one.labels, one.label, one.flagged, draws=one.times) for one in whole]
     report.table(
         f"Recall by family, {name}",
         [
@@ -262,17 +286,18 @@ def _add_families(report: Report, name: str, whole: Sequence[Scored]) -> None:
 
 
 def _add_rates(report: Report, name: str, whole: Sequence[Scored]) -> None:
-    rates = {one.system: recall_at(one.truth, one.scores) for one in whole}
+    rates = {one.system: recall_at(one.truth, one.scores, draws=one.draws) for one in whole}
     report.data(f"recall_at, {name}", rates)
     if not any(one.truth.any() for one in whole) or whole[0].truth.all():
         return
     unresolved = [one for one in next(iter(rates.values())) if not one.resolvable]
     told = ""
     if unresolved:
+        benign = min(whole[0].draws, default=int((~whole[0].truth).sum()))
         told = (
-            f" There are {int((~whole[0].truth).sum()):,} benign {whole[0].unit}, too few to tell"
-            f" {' and '.join(_one_in(one.rate) for one in unresolved)}: there it is the recall without any"
-            " false alarm."
+            f" There are {benign:,} benign {whole[0].unit}{' in a test' if whole[0].draws else ''}, too few"
+            f" to tell {' and '.join(_one_in(one.rate) for one in unresolved)}: there it is the recall without"
+            " any false alarm."
         )
     report.table(
         f"Recall at fixed false-alarm rates, {name}",
@@ -292,7 +317,7 @@ def _one_in(rate: float) -> str:
     return f"1 in {round(1 / rate):,}"
 
 
-def _add_local(report: Report, name: str, systems: list[list[Scored]], rate: float) -> None:
+def _add_local(report: Report, name: str, systems: list[list[Scored]], rate: float, draws: int) -> None:
     rows: list[list[Cell]] = []
     kept: dict[str, list[LocalThreshold]] = {}
     for parts in systems:
@@ -301,8 +326,8 @@ def _add_local(report: Report, name: str, systems: list[list[Scored]], rate: flo
             continue
         kept[parts[0].system] = each
         before, after = (_sum(getattr(one, side) for one in each) for side in ("before", "after"))
-        rows.append([parts[0].system, "as fitted", *_figures(before)[2::2]])
-        rows.append([parts[0].system, "calibrated", *_figures(after)[2::2]])
+        rows.append([parts[0].system, "as fitted", *_figures(before, draws)[2::2]])
+        rows.append([parts[0].system, "calibrated", *_figures(after, draws)[2::2]])
     if not rows:
         return
     few = not all(one.resolvable for each in kept.values() for one in each)
@@ -366,7 +391,9 @@ def _add_curves(report: Report, name: str, whole: Sequence[Scored]) -> None:
             f"Calibration curve, {name}",
             f"Of the {likely[0].unit} with a score around 0.8, eight in ten would be attacks if scores were"
             " probabilities: then the line follows the dots.",
-            plots.calibration_curve({one.system: reliability(one.truth, one.scores) for one in likely}),
+            plots.calibration_curve(
+                {one.system: reliability(one.truth, one.scores, draws=one.times) for one in likely}
+            ),
         )
 
 

@@ -40,6 +40,12 @@ class Scored:
     leaked: int | None  #: rows here with a twin among those; None where the training rows are not known
     history: History  #: learning curve, empty for what has none
     unit: str = "flows"  #: what the n rows are, in the plural
+    draws: tuple[int, ...] = ()  #: benign rows of each, where the rows are draws from the same flows, pooled
+
+    @property
+    def times(self) -> int:
+        """How often the same flows were drawn from."""
+        return max(1, len(self.draws))
 
     @property
     def truth(self) -> npt.NDArray[np.bool_]:
@@ -101,10 +107,11 @@ def as_is(
     )
 
 
-def pooled(parts: Sequence[Scored]) -> Scored:
+def pooled(parts: Sequence[Scored], *, redrawn: bool = False) -> Scored:
     """Tests of one group by one system as one; scores count as above or below by each one's own threshold.
 
     Scores are moved so that all thresholds are the first's; those of one threshold stay as they are.
+    redrawn: the tests are draws from the same flows, so that all of them tell no more than one.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -123,6 +130,7 @@ def pooled(parts: Sequence[Scored]) -> Scored:
         None if first.leaked is None else sum(part.leaked or 0 for part in parts),
         first.history,
         first.unit,
+        tuple(part.confusion.benign for part in parts) if redrawn else (),
     )
 
 

@@ -180,6 +180,39 @@ def test_flows_without_times_are_not_said_to_come_last(timed: bool, says: str) -
         assert told["data"]["protocol"] == "no-leaks"
 
 
+def test_the_same_flows_drawn_three_times_tell_no_more_than_once() -> None:
+    def told(times: int) -> dict[str, Any]:
+        # Draws that are wholly the same show it best.
+        tests = [one_test(f"random, shuffle {n}", "svm", 1, 1000, group="random split") for n in range(times)]
+        report = Report("r")
+        write_account(report, PROTOCOLS["random"], tests, local_rate=0.05)
+        return json.loads(report.files()["report.json"])
+
+    once, thrice = told(1), told(3)
+    families = "Recall by family, random split"
+    local = "Before and after calibration on local benign traffic, random split"
+    for title, column in ((families, 2), (local, 2), (local, 3)):
+        cells = [[row[column] for row in table(data, title)] for data in (once, thrice)]
+        assert [list(cell.values()) for cell in cells[1]] == [
+            pytest.approx(list(cell.values())) for cell in cells[0]
+        ]
+    rates = [data["data"]["recall_at, random split"]["svm"] for data in (once, thrice)]
+    # Some 600 benign flows tell no rate of one in 1,000, though three times as many would.
+    assert [one["resolvable"] for one in rates[1]] == [True, False, False, False]
+    (note,) = [one["note"] for one in thrice["tables"] if one["title"].startswith("Recall at fixed")]
+    counts = thrice["data"]["tests"][0]["confusion"]
+    benign = counts["tn"] + counts["fp"]
+    assert f"There are {benign} benign flows in a test, too few to tell 1 in 1,000" in note
+    for one, three in zip(*rates, strict=True):
+        assert [three[key] for key in ("recall", "low", "high")] == pytest.approx(
+            [one[key] for key in ("recall", "low", "high")]
+        )
+    short = [data["sections"][0]["text"].split("Random split: ")[1] for data in (once, thrice)]
+    assert short[1] == f"{short[0]} The same flows, drawn 3 times."
+    assert "the same flows, drawn 3 times" in thrice["sections"][1]["text"]
+    assert "drawn" not in once["sections"][1]["text"]
+
+
 def test_the_papers_figures_are_there(data: dict[str, Any]) -> None:
     assert {figure["title"] for figure in data["figures"]} == {
         "Recall by family, unseen days",

@@ -50,6 +50,7 @@ def test_pooled_tests_keep_their_verdicts_and_families() -> None:
     assert [both.labels[code] for code in both.label] == ["BENIGN", "scan", "scan", "BENIGN", "bot", "scan"]
     assert (both.test, both.leaked, both.fitted_on) == ("g", 3, 10)
     assert pooled([a]) is a
+    assert (both.draws, pooled([a, b, b], redrawn=True).draws) == ((), (1, 1, 1))
 
 
 def test_alarms_a_day_by_hand() -> None:
