@@ -195,7 +195,7 @@ def _add_leaks(report: Report, leaks: Sequence[Leak]) -> None:
              one.near / max(1, one.judged)]
             for one in leaks
         ],
-        "A twin equals a training flow in all that a model sees, a near twin in two digits of every feature;"
+        "A twin equals a training flow in every feature of the files, a near twin in two digits of each;"
         " both are known by heart rather than detected.",
     )  # fmt: skip
     report.data("leaks", list(leaks))

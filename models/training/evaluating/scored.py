@@ -14,6 +14,7 @@ from models.scaling import Kind
 from models.training.evaluating.trials import Trial
 from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.table import NO_TIME, FlowTable
+from models.training.flows.twins import seen_again
 from models.training.intervals import Share, share
 from models.training.metrics import Confusion, confusion
 from models.training.systems.base import Entry
@@ -66,9 +67,10 @@ def fit_and_score(trial: Trial, entry: Entry, scale: Kind, seed: int, log: Calla
     attack = trial.train.attack
     system = entry.make(made.names)
     fitting, held = trial.fitting, trial.validation
+    learned, judged = made.transform(trial.train, fitting), made.transform(trial.test, trial.judged)
     validation = (made.transform(trial.train, held), attack[held]) if len(held) else None
-    history = system.fit(made.transform(trial.train, fitting), attack[fitting], validation, seed, log)
-    scores = system.scores(made.transform(trial.test, trial.judged))
+    history = system.fit(learned, attack[fitting], validation, seed, log)
+    scores = system.scores(judged)
     return Scored(
         trial.name,
         trial.group,
@@ -79,7 +81,7 @@ def fit_and_score(trial: Trial, entry: Entry, scale: Kind, seed: int, log: Calla
         scores,
         system.threshold,
         len(fitting),
-        trial.leaked,
+        seen_again(learned, judged),
         history,
     )
 

@@ -35,7 +35,7 @@ class Split:
     train: Index
     validation: Index
     test: Index
-    leaked: int  #: test rows with a twin in training: equal in all that a model sees
+    leaked: int  #: test rows with a twin in training: equal in protocol and every feature of the table
 
 
 def paper_text(table: FlowTable, seed: int) -> Split:
