@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ _WANTED = {
 }
 
 _FILES_LIMIT = 256  # files in a bundle
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"  # of a bundle
 _LIBRARIES = ("numpy", "keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert")
 
 
@@ -58,7 +60,7 @@ class Manifest(Part):
     """What manifest.json holds in every kind of bundle."""
 
     schema_version: int
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    name: Annotated[str, Field(pattern=_NAME)]
     created: Annotated[str, Field(max_length=64)]
     network: dict[str, Any]
     training: dict[str, Any]
@@ -201,6 +203,16 @@ def place_for(folder: str | os.PathLike[str]) -> Path:
     if target.exists() and not replaceable:
         raise BundleError(f"{target}: is there and no bundle: name a new folder")
     return target
+
+
+def name_for(folder: str | os.PathLike[str], name: str | None = None) -> str:
+    """The name of a bundle saved there: `name`, or that of the folder; BundleError for what is no name."""
+    found = name or Path(folder).resolve().name
+    if not re.fullmatch(_NAME, found):
+        raise BundleError(
+            f"{found!r} is no name of a bundle: letters, digits and ._+-, at most 64; --name gives one"
+        )
+    return found
 
 
 def _is_below(name: str) -> bool:

@@ -22,6 +22,9 @@ SMALLEST_SNAPLEN, LARGEST_SNAPLEN = 64, 262_144
 #: The kernel hands a block over at its timeout, but not to the millisecond.
 _MARGIN_NS = 10_000_000
 _WATCH_S = 1.0
+#: A flow is told of for 121 s after its first packet; once no packet has come for longer, time may go by in
+#: larger steps.
+_LINGER_S, _REST_S = 125.0, 1.0
 #: The longest that `end` reads on for what the rings still hold.
 _END_S = 2.0
 _BEFORE_ALL_TIME, _NEVER = -(2**63), 2**63 - 1
@@ -33,7 +36,8 @@ class LiveCapture(Closing):
     A batch holds packets of at most one ring block an interface, in the order of their times; those
     of one interface wait until the others cannot have older ones.  A batch and its arrays are
     overwritten by the next one.  When no packet comes for `timeout_ms`, a batch without packets says
-    by its `until_ns` how far time has gone by: later packets are stamped no earlier.
+    by its `until_ns` how far time has gone by: later packets are stamped no earlier.  Once none has come
+    for two minutes, such batches come once a second.
 
     An interface that goes down or is removed is told of and waited for.  Iteration ends after
     `close`, which any thread or signal handler may call, within the timeout; after `end` once all
@@ -56,6 +60,7 @@ class LiveCapture(Closing):
         self._polled: dict[int, int] = {}
         self._floor_ns = _BEFORE_ALL_TIME
         self._tick_at = time.monotonic() + self._timeout_s
+        self._rest_at = 0.0  # no packet has come yet
         self._watch_at = time.monotonic() + _WATCH_S
         self._closed = False
         self._end_ns, self._end_by = _NEVER, math.inf
@@ -87,6 +92,7 @@ class LiveCapture(Closing):
             for link in self._links:
                 link.end()
             self._end_ns, self._end_by = time.time_ns(), time.monotonic() + _END_S
+            self._rest_at = self._end_by
 
     def interface_counts(self) -> list[RingCounts]:
         """What the kernel counted on each interface."""
@@ -131,7 +137,7 @@ class LiveCapture(Closing):
             batch = self._merged(complete_ns)
             now = time.monotonic()
             if batch is not None:
-                self._tick_at = now + self._timeout_s
+                self._tick_at, self._rest_at = now + self._timeout_s, now + _LINGER_S
             elif self._wait(now) and time.monotonic() >= self._tick_at:
                 batch = self._tick(time.time_ns() - self._lag_ns)
             return batch
@@ -168,7 +174,8 @@ class LiveCapture(Closing):
 
     def _tick(self, complete_ns: int) -> PacketBatch:
         self._floor_ns = complete_ns
-        self._tick_at = time.monotonic() + self._timeout_s
+        now = time.monotonic()
+        self._tick_at = now + (self._timeout_s if now < self._rest_at else max(self._timeout_s, _REST_S))
         return PacketBatch.tick(complete_ns)
 
     def _wait(self, now: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,9 +59,9 @@ class Tried:
     """One point of the grid."""
 
     point: dict[str, Any]
-    loss: float  #: lowest of validation
-    figures: dict[str, float]
-    epochs: int
+    loss: float | None  #: lowest of validation; None where no network came of it
+    figures: dict[str, float | None]
+    epochs: int | None
     fit_s: float
 
 
@@ -106,27 +107,46 @@ def search(
             if fitted and clock() - began >= budget_s:
                 continue
             at = clock()
-            found = task.fit(point)
-            line = {
-                "kind": task.kind, **key, "point": point, "loss": found.loss, **found.figures,
-                "epochs": found.epochs, "fit_s": round(clock() - at, 3),
-            }  # fmt: skip
+            line = {"kind": task.kind, **key, "point": point}
+            try:
+                found = task.fit(point)
+            except TrainingError as error:  # a loss that is none, say: that is a result, too
+                line |= {"loss": None, "epochs": None, "why": str(error)}
+            else:
+                line |= {"loss": found.loss, **found.figures, "epochs": found.epochs}
+            line["fit_s"] = round(clock() - at, 3)
             results.add(line)
             fitted += 1
-            log(f"{len(tried) + 1} of {len(order)}: {told(point)}: loss {found.loss:.4f}")
-        figures = {name: line[name] for name in task.figures}
+            outcome = line.get("why") or f"loss {line['loss']:.4f}"
+            log(f"{len(tried) + 1} of {len(order)}: {told(point)}: {outcome}")
+        figures = {name: line.get(name) for name in task.figures}
         tried.append(Tried(line["point"], line["loss"], figures, line["epochs"], line["fit_s"]))
-    return sorted(tried, key=lambda one: one.loss)
+    tried.sort(key=lambda one: math.inf if one.loss is None else one.loss)
+    if tried[0].loss is None:
+        why = next(line["why"] for line in results if line.get("why"))
+        raise TrainingError(f"no point could be fitted: {why}")
+    return tried
 
 
-def best_of(folder: Path, kind: Kind) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Best:
+    """What a search found."""
+
+    point: dict[str, Any]
+    base: dict[str, Any]  #: what every fit of it had, see `Task`
+
+
+def best_of(folder: Path, kind: Kind) -> Best:
     """The point with the lowest validation loss in a folder; TrainingError where there is no such search."""
-    results = journal(folder, kind)
-    if not len(results):
+    results = [line for line in journal(folder, kind) if line["loss"] is not None]
+    if not results:
         raise TrainingError(f"{folder}: holds no results of `{_COMMAND[kind]}`")
     if len({json.dumps(line["data"]) for line in results}) > 1:
         raise TrainingError(f"{folder}: holds searches on several sets of data; give each a folder")
-    return dict(min(results, key=lambda line: float(line["loss"]))["point"])
+    if len({json.dumps(line["base"], sort_keys=True) for line in results}) > 1:
+        raise TrainingError(f"{folder}: holds searches with several options; give each a folder")
+    best = min(results, key=lambda line: float(line["loss"]))
+    return Best(dict(best["point"]), dict(best["base"]))
 
 
 def told(point: Mapping[str, Any]) -> str:

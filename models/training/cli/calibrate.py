@@ -53,13 +53,13 @@ def budget(text: str) -> str:
 def _calibrate(args: argparse.Namespace) -> None:
     from models.any_bundle import load_any
     from models.bundle import Bundle
-    from models.bundle_store import place_for
+    from models.bundle_store import name_for, place_for
     from models.calibration import Budget
     from models.training.calibrating import calibrate_flows, calibrate_windows
 
     place_for(args.out)
+    name = name_for(args.out, args.name)
     bundle, allowed = load_any(args.bundle), Budget.parse(args.budget)
-    name = args.name or args.out.resolve().name
     if isinstance(bundle, Bundle):
         text = calibrate_windows(bundle, args.flows, allowed, args.out, name, args.home)
     else:

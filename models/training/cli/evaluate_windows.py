@@ -7,6 +7,7 @@ import datetime as dt
 import shlex
 import sys
 
+from models.any_bundle import find
 from models.bundle import Bundle, load_bundle
 from models.errors import TrainingError
 from models.training.cli.options import DEFAULT_EPOCHS, load_tensorflow, need, progress
@@ -80,7 +81,7 @@ def _checked(args: argparse.Namespace) -> Bundle | None:
         raise TrainingError(f"--records go with --protocol as-is or captures, not with {args.protocol}")
     if len(args.paths) != 1:
         raise TrainingError("as-is judges one BUNDLE on --records; captures judges without one")
-    return load_bundle(args.paths[0], meter=args.meter)
+    return load_bundle(find(args.paths[0]), meter=args.meter)
 
 
 def _by_unseen_origins(

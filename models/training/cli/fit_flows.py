@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import shlex
 
-from models.bundle_store import place_for
+from models.bundle_store import name_for, place_for
 from models.flow_bundle import save_flow_bundle
 from models.training.checkpoints import Checkpoints
 from models.training.cli.data import read_data
@@ -19,13 +19,14 @@ from models.training.flows.table import FlowTable
 from models.training.paper.comparing import digest, summary
 from models.training.paper.flow_fit import FlowFit, Settings, fit_flows
 from models.training.report import Report
+from models.training.report.cells import plain
 
 
 def fit_from_flows(args: argparse.Namespace) -> None:
     """Read, clean, fit, test and save; prints what it does.  Raises what `main` tells of."""
     for package in ("tensorflow", "sklearn", "matplotlib", "scipy"):
         need(package)
-    place = place_for(args.out)
+    place, name = place_for(args.out), name_for(args.out, args.name)
     settings = flow_settings(args, found_best(args, "flows"))
     table, read = read_data(args)
     need_both(table)
@@ -52,14 +53,19 @@ def fit_from_flows(args: argparse.Namespace) -> None:
     print("\n".join(fitted.parts.preprocessing.lines()))
     print(f"threshold {fitted.threshold:.4f}, of the validation part")
     print(f"test part: {summary(fitted.test)}")
-    _save(args, settings, cleaned, fitted, told)
+    _save(args, name, settings, cleaned, fitted, told)
     # Only now: what was fitted is still there when the bundle could not be written.
     checkpoints.remove()
     print(f"wrote {args.out}")
 
 
 def _save(
-    args: argparse.Namespace, settings: Settings, table: FlowTable, fitted: FlowFit, told: list[str]
+    args: argparse.Namespace,
+    name: str,
+    settings: Settings,
+    table: FlowTable,
+    fitted: FlowFit,
+    told: list[str],
 ) -> None:
     from models.training.convert import convert_flows
 
@@ -68,7 +74,7 @@ def _save(
     counts = fitted.test
     save_flow_bundle(
         args.out,
-        name=args.name or args.out.resolve().name,
+        name=name,
         preprocessing=fitted.parts.preprocessing.to_json(),
         spec=fitted.spec,
         weights=fitted.weights,
@@ -82,15 +88,18 @@ def _save(
             "split": fitted.parts.split.name,
             "epochs": len(fitted.history),
         },
-        metrics={
-            "confusion": {name: getattr(counts, name) for name in ("tn", "fp", "fn", "tp")},
-            "accuracy": counts.accuracy,
-            "precision": counts.precision,
-            "recall": counts.recall,
-            "f1": counts.f1,
-            "false_alarm_rate": counts.false_alarm_rate,
-            "leaked": fitted.parts.split.leaked,
-        },
+        # A share of nothing is no number, and null in JSON.
+        metrics=plain(
+            {
+                "confusion": {name: getattr(counts, name) for name in ("tn", "fp", "fn", "tp")},
+                "accuracy": counts.accuracy,
+                "precision": counts.precision,
+                "recall": counts.recall,
+                "f1": counts.f1,
+                "false_alarm_rate": counts.false_alarm_rate,
+                "leaked": fitted.parts.split.leaked,
+            }
+        ),
         tflite=convert_flows(fitted.spec, fitted.weights),
         created=created,
         calibration={"threshold_from": "highest F1 of the validation part"},

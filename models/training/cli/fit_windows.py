@@ -26,7 +26,7 @@ _FEW_STEPS = 300
 
 def fit_windows(args: argparse.Namespace) -> None:
     """Fit, calibrate and save; prints what it does.  Raises what `main` tells of."""
-    from models.bundle_store import place_for
+    from models.bundle_store import name_for, place_for
     from models.training.checkpoints import Checkpoints
     from models.training.windows.fitting import network_spec
     from models.training.windows.network_fit import Options
@@ -34,8 +34,9 @@ def fit_windows(args: argparse.Namespace) -> None:
 
     # What would fail after an hour is tried now, and TensorFlow is not loaded to say that a path is wrong.
     need("tensorflow")
-    place = place_for(args.out)
-    point = found_best(args, "windows")
+    place, args.name = place_for(args.out), name_for(args.out, args.name)
+    best = found_best(args, "windows")
+    point = best.point if best else {}
     usual = network_spec(), Options(seed=args.seed, epochs=args.epochs)
     spec, options = with_point(*usual, point)
     read = read_windows(args)
@@ -132,7 +133,7 @@ def _save(
 
     save_bundle(
         place,
-        name=args.name or args.out.name,
+        name=args.name,
         meter=args.meter,
         spec=model.spec,
         scaling=model.scaling,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from models.training.cli.options import at_least, share
 
 if TYPE_CHECKING:
     from models.training.paper.flow_fit import Settings
+    from models.training.searching import Best
 
 #: Options that take a number, by the name of the size or setting that they are.
 _WHOLE = {
@@ -34,14 +36,12 @@ def add_flow_options(group: Any) -> list[argparse.Action]:
     add(
         "split",
         choices=("text", "matrix", "time"),
-        default="text",
         help="text: duplicates dropped, at random 70/15/15 (default); matrix: duplicates kept, 70/30; time:"
         " in each class the first 70 %% by time, groups of near duplicates whole",
     )
     add(
         "scale",
         choices=("minmax", "log-minmax"),
-        default="minmax",
         help="to [0, 1] as it is (default), or of the logarithm",
     )
     add("best_features", type=at_least(1), metavar="N", help="keep the N that tell most")
@@ -57,14 +57,16 @@ def add_flow_options(group: Any) -> list[argparse.Action]:
     return added
 
 
-def flow_settings(args: argparse.Namespace, found: dict[str, Any] | None = None) -> Settings:
-    """What the options say; `found`, the best of a search, counts where an option is not given."""
+def flow_settings(args: argparse.Namespace, found: Best | None = None) -> Settings:
+    """What the options say; where one is not given counts `found`, the best of a search, and what it had."""
     from models.training.paper.flow_fit import Settings, with_sizes
 
     names = ("levels", "epochs", "schedule", "class_weights", *_WHOLE, *_REAL, *_SHARE)
     given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
-    base = Settings(cut=args.split, scale=args.scale, best=args.best_features, seed=args.seed)
-    return with_sizes(base, {**(found or {}), **given})
+    base = Settings() if found is None else Settings.from_dict(found.base)
+    asked = {"cut": args.split, "scale": args.scale, "best": args.best_features, "seed": args.seed}
+    base = replace(base, **{name: value for name, value in asked.items() if value is not None})
+    return with_sizes(base, {**(found.point if found else {}), **given})
 
 
 def positive(text: str) -> float:

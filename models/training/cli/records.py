@@ -72,11 +72,18 @@ class LabelledWindows:
     about: dict[str, Any]  #: hashes, counts and what the draw hangs on but its seed, as JSON
 
     def told(self) -> str:
-        """What was read, in a line."""
-        return (
+        """What was read, in a line; and another where an attack is not where its label says."""
+        text = (
             f"{self.collector.windows} windows of {len(self.collector.labels)} captures;"
             f" {len(self.reader.missing)} without records"
         )
+        if missed := self.collector.missed:
+            text += (
+                f"\nwarning: no flow lies between the sides and in the span that a label names in"
+                f" {', '.join(missed[:3])}{' and others' if missed[3:] else ''} ({len(missed)} in all):"
+                " nothing is learned from them; are the addresses right, and the times UTC?"
+            )
+        return text
 
 
 def read_windows(args: argparse.Namespace) -> LabelledWindows:

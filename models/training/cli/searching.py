@@ -6,10 +6,10 @@ import argparse
 import math
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.errors import TrainingError
-from models.training.searching import Grid, Kind, Task, best_of, journal, search, search_report, told
+from models.training.searching import Best, Grid, Kind, Task, best_of, journal, search, search_report, told
 
 if TYPE_CHECKING:
     from models.training.journal import Journal
@@ -40,10 +40,10 @@ def run_search(
     print(f"wrote {args.out}")
 
 
-def found_best(args: argparse.Namespace, kind: Kind) -> dict[str, Any]:
-    """The best point of the search that --from-search names, which is said; empty where none is named."""
+def found_best(args: argparse.Namespace, kind: Kind) -> Best | None:
+    """The best of the search that --from-search names, which is said; None where none is named."""
     if args.from_search is None:
-        return {}
+        return None
     best = best_of(args.from_search, kind)
-    print(f"from the search: {told(best)}")
+    print(f"from the search: {told(best.point)}")
     return best

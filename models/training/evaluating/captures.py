@@ -116,15 +116,16 @@ def scored(
     lowest = min((float(scores.min()) for _, scores in told), default=0.0) - 1.0
     whole: list[tuple[int, float]] = []
     label, score, time = [], [], []
-    seen: set[str] = set()
+    seen: set[tuple[str, tuple[int, int] | None]] = set()
     for one, scores in told:
         code = names.index(_family(one.label))
         mine = scores[one.truth == ATTACK] if code else scores
         whole.append((code, float(mine.max(initial=lowest))))
         kept = one.truth != UNCLEAR
-        if one.label.path in seen:
+        source = one.label.path, one.label.piece
+        if source in seen:
             kept &= one.truth != BENIGN
-        seen.add(one.label.path)
+        seen.add(source)
         label.append(np.where(one.truth[kept] == ATTACK, code, 0))
         score.append(scores[kept])
         time.append(one.windows.time_ns[kept])

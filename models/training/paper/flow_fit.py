@@ -53,6 +53,11 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "sizes": dict(self.sizes)}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        """The inverse of `to_dict`."""
+        return cls(**{**data, "options": EpochOptions(**data["options"])})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
@@ -167,12 +172,12 @@ def best_threshold(truth: Bools, scores: npt.NDArray[np.float64]) -> float:
     ranked, hits = scores[order], np.cumsum(truth[order])
     flagged = np.arange(1, len(scores) + 1)
     f1 = 2.0 * hits / (flagged + truth.sum())
-    below = np.append(ranked[1:], 0.0)
+    below = np.append(ranked[1:], 0.0 if ranked[-1] > 0 else -1.0)
     possible = ranked > below  # equal scores are flagged together
     low, high = below[possible], ranked[possible]
     middle = np.where((low <= 0.5) & (high > 0.5), 0.5, (low + high) / 2.0)
     good = f1[possible] >= f1[possible].max() - 1e-12
-    return float(middle[good][np.argmin(np.abs(middle[good] - 0.5))])
+    return max(0.0, float(middle[good][np.argmin(np.abs(middle[good] - 0.5))]))
 
 
 def with_sizes(settings: Settings, changes: Mapping[str, Any]) -> Settings:

@@ -96,7 +96,10 @@ def truth_of(windows: WindowBatch, label: CaptureLabel, records: np.ndarray) -> 
     """(B,) BENIGN, ATTACK or UNCLEAR, by which of a window's flows the label names."""
     if label.attack and not label.located:
         return np.full(len(windows), UNCLEAR, np.int8)
-    attacks = _rows_of(windows, records, label.attack_flows(records))
+    flows = label.attack_flows(records)
+    if label.attack and not flows.any():  # what is not found may be in any window
+        return np.full(len(windows), UNCLEAR, np.int8)
+    attacks = _rows_of(windows, records, flows)
     share = attacks.sum(axis=1) / np.maximum(1, windows.n_rows)
     clear = attacks[:, -_NEWEST:].any(axis=1) | (share >= _SHARE)
     touched = attacks.any(axis=1)
@@ -123,12 +126,16 @@ class Collector:
         self._parts: list[tuple[WindowRows, np.ndarray, np.ndarray, np.ndarray]] = []
         self._maxima: list[list[float]] = []
         self.windows = 0
+        self.missed: list[str] = []  #: captures with an attack in scope of which no flow is found
 
     def add(self, capture: CaptureWindows) -> None:
         number = len(self.labels)
         self.labels.append(capture.label)
         self._maxima.append(highest(capture.windows, self._rules))
         self.windows += len(capture.windows)
+        label = capture.label
+        if label.attack and label.in_scope and label.located and (capture.truth == UNCLEAR).all():
+            self.missed.append(label.path)
         random = np.random.default_rng([self._seed, len(capture.windows), *capture.label.path.encode()])
         for truth in (BENIGN, ATTACK):
             index = np.flatnonzero(capture.truth == truth)

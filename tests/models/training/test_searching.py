@@ -74,7 +74,7 @@ def test_search_fits_every_point_in_that_order_and_tells_the_best_first(
         f"4 of 4: filters {last['filters']}, dropout {last['dropout']}:"
         f" loss {last['filters'] / 100 + last['dropout']:.4f}"
     )
-    assert best_of(tmp_path, "windows") == {"filters": 8, "dropout": 0.1}
+    assert best_of(tmp_path, "windows").point == {"filters": 8, "dropout": 0.1}
 
 
 def test_the_page_says_how_points_were_judged_and_has_a_row_for_each(fitted: Asked, tmp_path: Path) -> None:
@@ -119,6 +119,38 @@ def test_what_was_fitted_before_an_interrupt_is_kept(fitted: Asked, tmp_path: Pa
     assert fitted == points(SMALL, 1)
 
 
+def test_a_point_that_makes_no_network_is_a_result_and_the_search_goes_on(
+    fitted: Asked, tmp_path: Path
+) -> None:
+    whole = task(fitted)
+
+    def fit(point: dict[str, Any]) -> Fitted:
+        found = whole.fit(point)
+        if point["dropout"] == 0.1:
+            raise TrainingError("the loss is no number: lower the learning rate")
+        return found
+
+    said: list[str] = []
+    one = replace(whole, fit=fit)
+    tried = search(one, SMALL, journal(tmp_path, "windows"), log=said.append)
+    assert [entry.loss for entry in tried] == [pytest.approx(0.58), pytest.approx(0.66), None, None]
+    assert sum(line.endswith(": the loss is no number: lower the learning rate") for line in said) == 2
+    assert best_of(tmp_path, "windows").point == {"filters": 8, "dropout": 0.5}
+    search(one, SMALL, journal(tmp_path, "windows"))
+    assert len(fitted) == 4
+    (table,) = json.loads(search_report(one, tried, 4, [], command="x").files()["report.json"])["tables"]
+    assert [row[2] for row in table["rows"]] == [pytest.approx(0.58), pytest.approx(0.66), None, None]
+    with pytest.raises(TrainingError, match="^no point could be fitted: the loss is no number"):
+        search(one, {"filters": (8,), "dropout": (0.1,)}, journal(tmp_path / "other", "windows"))
+
+
+def test_searches_with_several_options_have_no_best_in_common(fitted: Asked, tmp_path: Path) -> None:
+    for epochs in (5, 10):
+        search(task(fitted, base={"epochs": epochs}), SMALL, journal(tmp_path, "windows"))
+    with pytest.raises(TrainingError, match="searches with several options; give each a folder"):
+        best_of(tmp_path, "windows")
+
+
 def test_best_of_no_search_is_told_in_one_line(fitted: Asked, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"holds no results of `ids-train search DATA`$"):
         best_of(tmp_path, "flows")
@@ -150,6 +182,6 @@ def test_a_journal_that_names_no_kind_is_of_labelled_flows(fitted: Asked, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / JOURNAL).read_text().splitlines()]
     text = "".join(json.dumps({k: v for k, v in line.items() if k != "kind"}) + "\n" for line in lines)
     (tmp_path / JOURNAL).write_text(text)
-    assert best_of(tmp_path, "flows") == {"filters": 8, "dropout": 0.1}
+    assert best_of(tmp_path, "flows").point == {"filters": 8, "dropout": 0.1}
     search(task(fitted, "flows"), SMALL, journal(tmp_path, "flows"))
     assert len(fitted) == 4

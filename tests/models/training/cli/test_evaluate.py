@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -342,6 +343,16 @@ def test_wrong_use_of_captures_is_one_line(
     assert evaluate(*words, "--out", tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and says in error
+
+
+def test_a_bundle_that_ships_is_judged_by_its_name() -> None:
+    from models.training.cli.evaluate_windows import _checked
+
+    words = Namespace(
+        paths=[Path("native")], records="r", labels="l", train=[], test=[], protocol="as-is", meter="native"
+    )
+    bundle = _checked(words)
+    assert bundle is not None and bundle.name.startswith("native-")
 
 
 def test_records_of_no_labelled_capture_are_told(

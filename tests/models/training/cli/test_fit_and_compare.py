@@ -131,7 +131,8 @@ def test_fit_takes_the_best_of_a_search(
         for one in ("filters=4,8", "lstm=2", "batch-size=64", "learning-rate=0.01", "dropout=0")
         for word in ("--grid", one)
     ]
-    assert main(["search", str(flows), "--out", str(tmp_path / "s"), *grid]) == 0
+    searched = ["--scale", "log-minmax", "--levels", "0", "--epochs", "3"]
+    assert main(["search", str(flows), "--out", str(tmp_path / "s"), *grid, *searched]) == 0
     assert "best of 2: batch_size 64, learning_rate 0.01, filters 4, lstm 2" in capsys.readouterr().out
     assert (tmp_path / "s" / "index.html").exists()
 
@@ -143,6 +144,20 @@ def test_fit_takes_the_best_of_a_search(
     more = ["--from-search", str(tmp_path / "s"), "--lstm", "5"]
     assert main(["fit", str(flows), "--out", str(tmp_path / "out"), *more]) == 130
     assert (asked[-1].sizes["filters"], asked[-1].sizes["lstm"], asked[-1].options.batch_size) == (4, 5, 64)
+    # What every fit of the search had, too, but for what is given now.
+    assert (asked[-1].scale, asked[-1].sizes["levels"], asked[-1].options.epochs) == ("log-minmax", 0, 3)
+    assert main(["fit", str(flows), "--out", str(tmp_path / "o"), *more, "--scale", "minmax"]) == 130
+    assert (asked[-1].scale, asked[-1].cut) == ("minmax", "text")
+
+
+def test_a_folder_that_is_no_name_is_told_before_the_fit(
+    needs: None, flows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(flows), "--out", str(tmp_path / "my model")]) == 1
+    assert capsys.readouterr().err == (
+        "ids-train: 'my model' is no name of a bundle: letters, digits and ._+-, at most 64;"
+        " --name gives one\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,12 @@ def test_benign_windows_of_a_capture_with_two_attacks_count_once() -> None:
     assert of(found, "captures").label.tolist() == [2, 1]
 
 
+def test_every_piece_of_a_benign_capture_counts() -> None:
+    pieces = [capture(label("y", piece=(n, n + 1)), [BENIGN, BENIGN]) for n in range(3)]
+    found = of(judging.scored(pieces, [np.array([0.1, 0.6])] * 3, 0.5, "s", "t"), "windows")
+    assert found.confusion == Confusion(tn=3, fp=3, fn=0, tp=0)
+
+
 @pytest.mark.parametrize("other", [{"in_scope": False}, {"attackers": Networks([]), "victims": Networks([])}])
 def test_attacks_that_flows_cannot_show_or_that_are_nowhere_are_not_judged(other: dict[str, Any]) -> None:
     one = capture(label("x", attack=True, **other), [ATTACK])

@@ -86,6 +86,7 @@ def test_threshold_has_the_highest_f1_and_is_near_a_half() -> None:
     assert best_threshold(truth, np.array([0.1, 0.2, 0.4, 0.6, 0.9])) == 0.5
     assert best_threshold(truth, np.array([0.1, 0.2, 0.3, 0.4, 0.45])) == pytest.approx(0.35)
     assert best_threshold(truth, np.array([0.1, 0.2, 0.95, 0.9, 0.9])) == 0.5
+    assert best_threshold(truth, np.zeros(5)) == 0.0
     # Equal scores are flagged together: both or none.
     flagged = np.array([0.1, 0.2, 0.7, 0.7, 0.9]) > best_threshold(truth, np.array([0.1, 0.2, 0.7, 0.7, 0.9]))
     assert flagged.tolist() == [False, False, True, True, True]

@@ -93,6 +93,15 @@ def test_an_attack_of_which_neither_side_is_known_teaches_nothing() -> None:
     assert set(truth_by_newest_flow([3], attackers=nobody, victims=nobody).values()) == {UNCLEAR}
 
 
+def test_an_attack_that_no_flow_is_of_teaches_nothing_and_is_named() -> None:
+    late = label("drill.pcap", start_s=4e9, end_s=4.1e9)
+    capture = capture_windows(late, conversations([3]))
+    assert capture is not None and set(capture.truth.tolist()) == {UNCLEAR}
+    found = collect([late, label("b.pcap")], lambda one: conversations([3]))
+    assert found.missed == ["drill.pcap"]
+    assert collect([label(start_s=4e9, in_scope=False)], lambda one: conversations([3])).missed == []
+
+
 def test_windows_of_the_captures_other_attacks_are_left_unclear() -> None:
     other = label(victims=Networks(["192.0.2.21"]))  # flow 20
     truth = truth_by_newest_flow([0], others=(other,))
