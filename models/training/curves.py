@@ -90,8 +90,10 @@ def _spread(rising: Floats, wanted: Floats) -> npt.NDArray[np.int64]:
     return np.unique(np.clip(np.concatenate([[0], places - 1, places, [last]]), 0, last))
 
 
-def reliability(truth: Bools, scores: Floats, bins: int = 10) -> Reliability:
+def reliability(truth: Bools, scores: Floats, bins: int = 10, *, draws: int = 1) -> Reliability:
     """Rows in `bins` bins of equal width over [0, 1]; bins without rows are left out.
+
+    draws: as of `models.training.intervals.share`.
 
     ValueError for scores that are no probabilities.
     """
@@ -102,7 +104,7 @@ def reliability(truth: Bools, scores: Floats, bins: int = 10) -> Reliability:
     kept = np.flatnonzero(rows)
     score = np.bincount(place, scores, bins)[kept] / rows[kept]
     found = np.bincount(place, truth, bins)[kept].astype(np.int64)
-    counted = [share(int(a), int(n)) for a, n in zip(found, rows[kept], strict=True)]
+    counted = [share(int(a), int(n), draws=draws) for a, n in zip(found, rows[kept], strict=True)]
     attacks = np.array([one.value for one in counted])
     weight = rows[kept] / max(1, len(scores))
     return Reliability(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 CONFIDENCE = 0.95
 
-Verdict = Literal["ahead", "level", "behind"]
+Verdict = Literal["ahead", "level", "behind", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,11 @@ class Share:
     high: float
 
 
-def share(successes: int, total: int, confidence: float = CONFIDENCE) -> Share:
+def share(successes: int, total: int, confidence: float = CONFIDENCE, *, draws: int = 1) -> Share:
     """The share `successes / total` with the exact binomial interval of Clopper and Pearson (1934).
+
+    draws: the cases are so many draws from the same few, added up.  They tell no more than one draw does,
+    so the interval is that of the mean draw.
 
     Of no cases nothing is known: NaN within [0, 1].  ValueError where there are more successes than cases.
     """
@@ -35,8 +38,9 @@ def share(successes: int, total: int, confidence: float = CONFIDENCE) -> Share:
     if total == 0:
         return Share(math.nan, 0.0, 1.0)
     tail = (1.0 - confidence) / 2.0
-    low = float(beta.ppf(tail, successes, total - successes + 1)) if successes else 0.0
-    high = float(beta.ppf(1.0 - tail, successes + 1, total - successes)) if successes < total else 1.0
+    hits, misses = successes / draws, (total - successes) / draws
+    low = float(beta.ppf(tail, hits, misses + 1)) if successes else 0.0
+    high = float(beta.ppf(1.0 - tail, hits + 1, misses)) if successes < total else 1.0
     return Share(successes / total, low, high)
 
 
@@ -47,7 +51,7 @@ class Difference:
     mean: float
     low: float
     high: float
-    verdict: Verdict  #: of the first system; level where the interval holds 0
+    verdict: Verdict  #: of the first system; level where the interval holds 0, unknown without one
 
 
 def paired_difference(
@@ -59,7 +63,7 @@ def paired_difference(
     the plain interval is too narrow.  With `test_per_train`, rows of a test part by those of a training
     part, the variance of the mean is s^2 (1/n + test_per_train), as Nadeau and Bengio (2003) correct it.
 
-    Of one shuffle nothing is known of the spread: the interval is endless and the verdict level.
+    Of one shuffle nothing is known of the spread: the interval is endless and the verdict unknown.
     ValueError for figures that are no pairs.
     """
     from scipy.stats import t
@@ -70,7 +74,7 @@ def paired_difference(
     differences = first - second
     mean, n = float(differences.mean()), len(differences)
     if n == 1:
-        return Difference(mean, -math.inf, math.inf, "level")
+        return Difference(mean, -math.inf, math.inf, "unknown")
     error = float(differences.std(ddof=1)) * math.sqrt(1.0 / n + test_per_train)
     reach = float(t.ppf((1.0 + confidence) / 2.0, n - 1)) * error
     low, high = mean - reach, mean + reach

@@ -88,18 +88,18 @@ class FamilyRecall:
 
 
 def family_recall(
-    names: Sequence[str], family: npt.NDArray[np.integer], flagged: Bools
+    names: Sequence[str], family: npt.NDArray[np.integer], flagged: Bools, *, draws: int = 1
 ) -> list[FamilyRecall]:
     """Recall of every family that has rows, by name; family 0 is benign and left out.
 
-    names: of the families by index.  family: (n,) index.
+    names: of the families by index.  family: (n,) index.  draws: as of `share`.
     """
     _check(family, flagged)
     rows = np.bincount(family, minlength=len(names))
     found = np.bincount(family[flagged], minlength=len(names))
     result = []
     for i in sorted(np.flatnonzero(rows[1:]) + 1, key=lambda i: (names[i].lower(), names[i])):
-        counted = share(int(found[i]), int(rows[i]))
+        counted = share(int(found[i]), int(rows[i]), draws=draws)
         result.append(
             FamilyRecall(names[i], int(rows[i]), int(found[i]), counted.value, counted.low, counted.high)
         )
@@ -118,21 +118,26 @@ class RecallAt:
     resolvable: bool  #: False: fewer than 1 / rate benign rows, so `recall` is that without any false alarm
 
 
-def recall_at(truth: Bools, scores: Floats, rates: Sequence[float] = RATES) -> list[RecallAt]:
+def recall_at(
+    truth: Bools, scores: Floats, rates: Sequence[float] = RATES, *, draws: Sequence[int] = ()
+) -> list[RecallAt]:
     """Recall at each false-alarm rate.  Equal scores are flagged together or not at all.
 
+    draws: where the rows are several draws from the same few, the benign rows of each: the smallest says
+    which rates can be told, and intervals are those of one draw.
     Without benign rows no threshold can be set (NaN, not resolvable); without attacks recall is NaN.
     """
     _check(truth, scores)
     benign, attacks = scores[~truth], scores[truth]
+    resolving = min(draws, default=len(benign))
     result = []
     for rate in rates:
         if not len(benign):
             result.append(RecallAt(rate, math.nan, 0.0, 1.0, math.nan, False))
             continue
-        threshold = threshold_for(benign, rate)
-        counted = share(int((attacks > threshold).sum()), len(attacks))
-        resolvable = rate * len(benign) >= 1 - 1e-9
+        resolvable = rate * resolving >= 1 - 1e-9
+        threshold = threshold_for(benign, rate if resolvable else 0.0)
+        counted = share(int((attacks > threshold).sum()), len(attacks), draws=max(1, len(draws)))
         result.append(RecallAt(rate, counted.value, counted.low, counted.high, threshold, resolvable))
     return result
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from models.errors import TrainingError
 from models.training.cli.data import add_labels
-from models.training.cli.options import Subcommands, at_least, need, seconds, share
+from models.training.cli.options import Subcommands, at_least, need, seconds, share_above_0
 
 PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set", "captures")
 
@@ -20,8 +22,9 @@ def add(commands: Subcommands) -> None:
         description="Judge on labelled flows, and write index.html, its figures and report.json.  With"
         " `--protocol as-is` the BUNDLE scores all of DATA.  The other protocols fit anew, so that"
         " what is judged was never seen, and a random forest beside: `random` the paper's split, `no-leaks`"
-        " the last of each attack by time with near twins on one side, `days` each day by the others,"
-        " `cross-set` --train by each --test.  A BUNDLE before DATA then gives the network's sizes."
+        " the last of each attack by time, at random without times, near twins on one side, `days`"
+        " each day by the others, `cross-set` --train by each --test.  A BUNDLE before DATA then gives the"
+        " network's sizes."
         "  With --records and --labels, as of `fit`, a BUNDLE for the daemon is judged on captures:"
         " attacks named with the right hosts, benign captures disturbed; or by `captures` all"
         " captures of an origin by what is fitted on other origins.",
@@ -64,7 +67,7 @@ def add(commands: Subcommands) -> None:
     evaluate.add_argument("--epochs", type=at_least(1), help="at most, of the CNN-LSTM")
     evaluate.add_argument(
         "--local-rate",
-        type=share,
+        type=share_above_0,
         default=0.01,
         help="false alarms that a threshold set on benign traffic allows (default %(default)s)",
     )
@@ -79,11 +82,38 @@ def add(commands: Subcommands) -> None:
     evaluate.set_defaults(run=_evaluate)
 
 
+def _check_out(folder: Path) -> None:
+    """TrainingError where no report can be written, which is better known before hours of fitting.
+
+    Leaves nothing behind, so that a command that fails later has made no empty folder.
+    """
+    from models.training.report.page import DATA, PAGE
+
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder}: is a file; name a folder for the report")
+    absent = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        for path in (folder / PAGE, folder / DATA):
+            if path.exists():
+                path.open("ab").close()
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or folder}: cannot be written ({error.strerror}); name another folder for the"
+            " report"
+        ) from None
+    finally:
+        for one in absent:
+            with suppress(OSError):
+                one.rmdir()
+
+
 def _evaluate(args: argparse.Namespace) -> None:
     for package in ("matplotlib", "sklearn"):
         need(package)
-    if args.out.exists() and not args.out.is_dir():
-        raise TrainingError(f"{args.out}: is a file; name a folder for the report")
+    _check_out(args.out)
     if args.records or args.labels or args.cut or args.protocol == "captures":
         from models.training.cli.evaluate_windows import evaluate_windows
 

@@ -7,7 +7,7 @@ import datetime as dt
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models.errors import BundleError, TrainingError
@@ -42,16 +42,23 @@ def evaluate_flows(args: argparse.Namespace) -> None:
         command=_command(args),
     )
     reader = _Reader(args)
-    scored, leaks = (
+    judged = (
         _judge_as_is(bundle, reader.read(data))
         if args.protocol == "as-is" and bundle
         else _judge_anew(args, bundle, data, reader)
     )
-    write_account(report, PROTOCOLS[args.protocol], scored, local_rate=args.local_rate, leaks=leaks)
+    write_account(
+        report,
+        PROTOCOLS[args.protocol],
+        judged.scored,
+        local_rate=args.local_rate,
+        leaks=judged.leaks,
+        left_out=judged.left_out,
+    )
     reader.tell(report)
     report.write(args.out)
-    print("\n".join(table_of_tests(scored)))
-    for leak in leaks:
+    print("\n".join([*table_of_tests(judged.scored), *judged.left_out]))
+    for leak in judged.leaks:
         print(
             f"{leak.split}, duplicates {leak.duplicates}: {leak.twins:,} of {leak.judged:,} judged flows have"
             f" a twin in training, {leak.near:,} a near twin"
@@ -118,17 +125,27 @@ class _Reader:
         report.data("read", [{"files": read, "cleaning": cleaning} for read, cleaning in self._read])
 
 
-def _judge_as_is(bundle: FlowBundle, table: FlowTable) -> tuple[list[Scored], list[trials.Leak]]:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """All that was judged, and what is told beside."""
+
+    scored: list[Scored]
+    leaks: list[trials.Leak] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def _judge_as_is(bundle: FlowBundle, table: FlowTable) -> _Judged:
     kept = clean(table, drop_duplicates=False)[0]
     made = preprocessing_of(bundle)
-    return [as_is(kept, bundle.name, bundle.score, made, bundle.threshold)], []
+    return _Judged([as_is(kept, bundle.name, bundle.score, made, bundle.threshold)])
 
 
 def _judge_anew(
     args: argparse.Namespace, bundle: FlowBundle | None, data: list[Path], reader: _Reader
-) -> tuple[list[Scored], list[trials.Leak]]:
+) -> _Judged:
     entries = _entries(args, bundle)
     leaks: list[trials.Leak] = []
+    left_out: list[str] = []
     if args.protocol == "cross-set":
         train = reader.read(args.train)
         need_both(train)
@@ -138,7 +155,9 @@ def _judge_anew(
         table = reader.read(data)
         need_both(table)
         if args.protocol == "days":
-            made = trials.unseen_days(table)
+            made, left_out = trials.unseen_days(table)
+            for line in left_out:
+                _log(line)
         else:
             split = trials.random_split if args.protocol == "random" else trials.without_leaks
             made = split(table, args.shuffles)
@@ -153,7 +172,7 @@ def _judge_anew(
             # A shuffle has its own seed, or the spread over shuffles would be that of the splits alone.
             seed = args.seed + (number if args.protocol in ("random", "no-leaks") else 0)
             scored.append(fit_and_score(trial, entry, scale, seed, _log))
-    return scored, leaks
+    return _Judged(scored, leaks, left_out)
 
 
 def _entries(args: argparse.Namespace, bundle: FlowBundle | None) -> list[Entry]:

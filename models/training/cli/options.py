@@ -43,6 +43,14 @@ def share(text: str) -> float:
     return value
 
 
+def share_above_0(text: str) -> float:
+    """The type of an option that takes a share, above 0 and below 1."""
+    value = share(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text} is no share above 0 and below 1")
+    return value
+
+
 def seconds(text: str) -> float:
     """The type of an option that takes a length of time above 0."""
     try:

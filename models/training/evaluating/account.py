@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from models.training.curves import precision_recall_curve, reliability, roc_curve
-from models.training.evaluating.scored import LocalThreshold, Scored, local_threshold, per_day, pooled
+from models.training.evaluating.in_detail import add_group, figures, shares, total
+from models.training.evaluating.scored import Scored
 from models.training.evaluating.trials import Leak
 from models.training.flows.read_report import table_lines
-from models.training.intervals import Share, share
-from models.training.metrics import RATES, Confusion, family_recall, recall_at
-from models.training.report import Column, Report, plots
+from models.training.flows.splits import GROUPS_AT_RANDOM
+from models.training.intervals import Share
+from models.training.report import Column, Report
 from models.training.report.cells import Cell
 
 _PERCENT: Final = "percent"
@@ -25,7 +25,10 @@ class Protocol:
     name: str
     question: str  #: what it asks
     meaning: str  #: how far its figures carry
+    redrawn: bool = False  #: tests of one group are draws from the same flows
 
+
+_ONE_SIDE: Final = "Flows that agree in protocol and in two digits of every feature are all on one side"
 
 PROTOCOLS = {
     one.name: one
@@ -42,12 +45,13 @@ PROTOCOLS = {
             "This is the split of the paper. Flows of one run of a tool are nearly alike and fall on both"
             " sides, so it measures how well they are recognised again; it says little about attacks or"
             " networks that the model has not seen.",
+            redrawn=True,
         ),
         Protocol(
             "no-leaks",
             "How does a model do on the later part of each attack that it learned from?",
-            "Flows that are nearly alike are all on one side, and those judged came last. The kinds of attack"
-            " and the network are still known.",
+            f"{_ONE_SIDE}, and those judged came last. The kinds of attack and the network are still known.",
+            redrawn=True,
         ),
         Protocol(
             "days",
@@ -70,6 +74,15 @@ PROTOCOLS = {
     )
 }
 
+_NO_LEAKS_UNTIMED = Protocol(
+    "no-leaks",
+    "How does a model do on other flows of the attacks that it learned from?",
+    f"{_ONE_SIDE}. Not all flows have a time, so those judged are drawn at random, from the same hours and"
+    " the same attacks. Flows of one run of a tool that differ in more than that fall on both sides, so this"
+    " says little about attacks or networks that the model has not seen.",
+    redrawn=True,
+)
+
 
 def write_account(
     report: Report,
@@ -78,10 +91,20 @@ def write_account(
     *,
     local_rate: float,
     leaks: Sequence[Leak] = (),
+    left_out: Sequence[str] = (),
 ) -> None:
-    """Add sections, tables and figures of all tests to a report.  The order is that of `scored`."""
+    """Add sections, tables and figures of all tests to a report.  The order is that of `scored`.
+
+    left_out: tests that the data does not allow, a sentence each.
+    """
+    if any(one.test.startswith(GROUPS_AT_RANDOM) for one in scored):
+        protocol = _NO_LEAKS_UNTIMED
     groups = _by(scored, "group")
-    report.text("What was asked", f"{protocol.question} {protocol.meaning}\n\n{_in_short(groups)}")
+    report.text(
+        "What was asked", f"{protocol.question} {protocol.meaning}\n\n{_in_short(groups, protocol.redrawn)}"
+    )
+    if left_out:
+        report.listing(left_out)
     report.table(
         "Every test",
         [
@@ -96,8 +119,9 @@ def write_account(
     if leaks:
         _add_leaks(report, leaks)
     for name, members in groups.items():
-        _add_group(report, name, list(_by(members, "system").values()), local_rate)
+        add_group(report, name, list(_by(members, "system").values()), local_rate, protocol.redrawn)
     report.data("protocol", protocol.name)
+    report.data("left_out", list(left_out))
     report.data(
         "tests",
         [
@@ -117,21 +141,21 @@ def table_of_tests(scored: Sequence[Scored]) -> list[str]:
     rows = []
     for one in scored:
         counts = one.confusion
-        figures = (counts.accuracy, counts.precision, counts.recall, counts.f1, counts.false_alarm_rate)
+        values = (counts.accuracy, counts.precision, counts.recall, counts.f1, counts.false_alarm_rate)
         rows.append(
             [one.test, one.system, f"{len(one.scores):,} {one.unit}", f"{counts.attacks:,}"]
-            + [f"{100 * value:.2f}" if value == value else "-" for value in figures]
+            + [f"{100 * value:.2f}" if value == value else "-" for value in values]
         )
     return table_lines(head, rows)
 
 
-def _in_short(groups: dict[str, list[Scored]]) -> str:
+def _in_short(groups: dict[str, list[Scored]], redrawn: bool) -> str:
     lines = []
     for name, members in groups.items():
         said = []
         for parts in _by(members, "system").values():
-            counts, unit = _total(parts), parts[0].unit
-            found, false = share(counts.tp, counts.attacks), share(counts.fp, counts.benign)
+            counts, unit = total(parts), parts[0].unit
+            found, false = shares(counts, len(parts) if redrawn else 1)
             said.append(
                 f"{parts[0].system} "
                 + " and ".join(
@@ -143,7 +167,9 @@ def _in_short(groups: dict[str, list[Scored]]) -> str:
                     if there
                 )
             )
-        lines.append(f"{name[:1].upper()}{name[1:]}: {'; '.join(said)}.")
+        times = len(parts)
+        again = f" The same flows, drawn {times} times." if redrawn and times > 1 else ""
+        lines.append(f"{name[:1].upper()}{name[1:]}: {'; '.join(said)}.{again}")
     return "\n\n".join(lines)
 
 
@@ -154,13 +180,7 @@ def _percent(value: Share) -> str:
 def _test_row(one: Scored) -> list[Cell]:
     counts = one.confusion
     named = one.test if one.unit == "flows" else f"{one.test}, {one.unit}"
-    return [named, one.system, len(one.scores), counts.attacks, *_figures(counts)]
-
-
-def _figures(counts: Confusion) -> list[Cell]:
-    """Accuracy, precision, recall, F1 and false-alarm rate."""
-    found, false = share(counts.tp, counts.attacks), share(counts.fp, counts.benign)
-    return [counts.accuracy, counts.precision, found, counts.f1, false]
+    return [named, one.system, len(one.scores), counts.attacks, *figures(counts)]
 
 
 def _add_leaks(report: Report, leaks: Sequence[Leak]) -> None:
@@ -175,169 +195,10 @@ def _add_leaks(report: Report, leaks: Sequence[Leak]) -> None:
              one.near / max(1, one.judged)]
             for one in leaks
         ],
-        "A twin equals a training flow in all that a model sees, a near twin in two digits of every feature;"
+        "A twin equals a training flow in every feature of the files, a near twin in two digits of each;"
         " both are known by heart rather than detected.",
     )  # fmt: skip
     report.data("leaks", list(leaks))
-
-
-def _add_group(report: Report, name: str, systems: list[list[Scored]], local_rate: float) -> None:
-    """Details of one group of tests; systems: the parts of each."""
-    whole = [pooled(parts) for parts in systems]
-    parts_told = "" if len(systems[0]) == 1 else f" The {len(systems[0])} tests are added up."
-    report.text(f"{name[:1].upper()}{name[1:]}: in detail", _known(whole) + parts_told)
-    if any(one.truth.any() for one in whole):
-        _add_families(report, name, whole)
-    _add_rates(report, name, whole)
-    _add_local(report, name, systems, local_rate)
-    _add_days(report, name, systems)
-    for one in whole:
-        report.figure(
-            f"Confusion matrix of {one.system}, {name}",
-            f"Counts of {one.unit}, and their share of the benign ones above and of the attacks below; a good"
-            " detector is dark from top left to bottom right.",
-            plots.confusion_matrix(one.confusion),
-        )
-    if all(one.truth.any() and not one.truth.all() for one in whole):
-        _add_curves(report, name, whole)
-    for one in whole:
-        if one.history:
-            report.figure(
-                f"Accuracy and loss of {one.system}, {name}",
-                "Lines of training and validation that part say that the network learns what it is fitted on"
-                " by heart." + ("" if len(systems[0]) == 1 else " Of the first test."),
-                plots.accuracy_and_loss(one.history),
-            )
-
-
-def _known(whole: Sequence[Scored]) -> str:
-    """What a reader must know of the rows of a group."""
-    first = whole[0]
-    attacks = int(first.truth.sum())
-    text = f"{len(first.scores):,} {first.unit} are judged, {attacks:,} of them attacks."
-    if first.leaked is not None:
-        text += f" {first.leaked:,} equal a training flow in all that a model sees."
-    return text
-
-
-def _add_families(report: Report, name: str, whole: Sequence[Scored]) -> None:
-    families = [family_recall(one.labels, one.label, one.flagged) for one in whole]
-    report.table(
-        f"Recall by family, {name}",
-        [
-            Column("family"),
-            Column(whole[0].unit, "count"),
-            *(Column(one.system, _PERCENT, 1) for one in whole),
-        ],
-        [
-            [row[0].family, row[0].rows, *(Share(one.recall, one.low, one.high) for one in row)]
-            for row in zip(*families, strict=True)
-        ],
-        f"Of each kind of attack, the share of {whole[0].unit} called an attack, with its 95 % interval.",
-    )
-    report.figure(
-        f"Recall by family, {name}",
-        "The further right, the more of that attack was found; bars are 95 % intervals.",
-        plots.family_recalls({one.system: found for one, found in zip(whole, families, strict=True)}),
-    )
-
-
-def _add_rates(report: Report, name: str, whole: Sequence[Scored]) -> None:
-    rates = {one.system: recall_at(one.truth, one.scores) for one in whole}
-    report.data(f"recall_at, {name}", rates)
-    if not any(one.truth.any() for one in whole) or whole[0].truth.all():
-        return
-    unresolved = [one for one in next(iter(rates.values())) if not one.resolvable]
-    told = ""
-    if unresolved:
-        told = (
-            f" There are {int((~whole[0].truth).sum()):,} benign {whole[0].unit}, too few to tell"
-            f" {' and '.join(_one_in(one.rate) for one in unresolved)}: there it is the recall without any"
-            " false alarm."
-        )
-    report.table(
-        f"Recall at fixed false-alarm rates, {name}",
-        [Column("system"), *(Column(_one_in(rate), _PERCENT, 1) for rate in RATES)],
-        [[n, *(Share(one.recall, one.low, one.high) for one in found)] for n, found in rates.items()],
-        f"How much is found when the threshold is set, on these very {whole[0].unit}, so that one benign one"
-        f" in so many raises an alarm.{told}",
-    )
-    report.figure(
-        f"Recall at fixed false-alarm rates, {name}",
-        "Further left is quieter; a hollow mark says that too few are benign to tell that rate.",
-        plots.recall_at_rates(rates),
-    )
-
-
-def _one_in(rate: float) -> str:
-    return f"1 in {round(1 / rate):,}"
-
-
-def _add_local(report: Report, name: str, systems: list[list[Scored]], rate: float) -> None:
-    rows: list[list[Cell]] = []
-    kept: dict[str, list[LocalThreshold]] = {}
-    for parts in systems:
-        each = [one for one in (local_threshold(part, rate) for part in parts) if one is not None]
-        if not each:
-            continue
-        kept[parts[0].system] = each
-        before, after = (_sum(getattr(one, side) for one in each) for side in ("before", "after"))
-        rows.append([parts[0].system, "as fitted", *_figures(before)[2::2]])
-        rows.append([parts[0].system, "calibrated", *_figures(after)[2::2]])
-    if not rows:
-        return
-    few = not all(one.resolvable for each in kept.values() for one in each)
-    report.table(
-        f"Before and after calibration on local benign traffic, {name}",
-        [Column("system"), Column("threshold"), Column("recall", _PERCENT), Column("false alarms", _PERCENT)],
-        rows,
-        f"The first 30 % of the benign {systems[0][0].unit} set a threshold that lets {_one_in(rate)} of them"
-        " raise an alarm; both rows judge all others."
-        + (" In some test they were too few for that rate, so none of them may." if few else ""),
-    )
-    report.data(f"local thresholds, {name}", kept)
-
-
-def _add_days(report: Report, name: str, systems: list[list[Scored]]) -> None:
-    rows: list[list[Cell]] = []
-    for part in (part for parts in systems for part in parts):
-        told = per_day(part)
-        if told is not None:
-            rows.append([part.test, part.system, told.days, told.alarms, told.false_alarms])
-    if rows:
-        report.table(
-            f"Alarms a day, {name}",
-            [
-                Column("test"), Column("system"), Column("days of traffic", "number"),
-                Column(f"{systems[0][0].unit} flagged a day", "number", 1),
-                Column("false ones a day", "number", 1),
-            ],
-            rows,
-            "A day is 24 clock hours with traffic. Each one flagged counts; where the data holds a sample of"
-            " the benign traffic, multiply the false ones by what is left out.",
-        )  # fmt: skip
-
-
-def _add_curves(report: Report, name: str, whole: Sequence[Scored]) -> None:
-    report.figure(
-        f"Precision and recall, {name}",
-        "Each point is a threshold; the nearer a line stays to the top right, the better.",
-        plots.pr_curves({one.system: precision_recall_curve(one.truth, one.scores) for one in whole}),
-    )
-    report.figure(
-        f"Receiver operating characteristic, {name}",
-        "Each point is a threshold; the nearer to the top left, the better, and what a network can live with"
-        " is at the far left, which the right side spreads out.",
-        plots.roc_curves({one.system: roc_curve(one.truth, one.scores) for one in whole}),
-    )
-    likely = [one for one in whole if ((one.scores >= 0) & (one.scores <= 1)).all()]
-    if likely:
-        report.figure(
-            f"Calibration curve, {name}",
-            f"Of the {likely[0].unit} with a score around 0.8, eight in ten would be attacks if scores were"
-            " probabilities: then the line follows the dots.",
-            plots.calibration_curve({one.system: reliability(one.truth, one.scores) for one in likely}),
-        )
 
 
 def _by(scored: Iterable[Scored], key: str) -> dict[str, list[Scored]]:
@@ -346,14 +207,3 @@ def _by(scored: Iterable[Scored], key: str) -> dict[str, list[Scored]]:
     for one in scored:
         groups.setdefault(getattr(one, key), []).append(one)
     return groups
-
-
-def _total(parts: Sequence[Scored]) -> Confusion:
-    return _sum(one.confusion for one in parts)
-
-
-def _sum(counts: Iterable[Confusion]) -> Confusion:
-    total = Confusion(0, 0, 0, 0)
-    for one in counts:
-        total += one
-    return total

@@ -14,6 +14,7 @@ from models.scaling import Kind
 from models.training.evaluating.trials import Trial
 from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.table import NO_TIME, FlowTable
+from models.training.flows.twins import seen_again
 from models.training.intervals import Share, share
 from models.training.metrics import Confusion, confusion
 from models.training.systems.base import Entry
@@ -40,6 +41,12 @@ class Scored:
     leaked: int | None  #: rows here with a twin among those; None where the training rows are not known
     history: History  #: learning curve, empty for what has none
     unit: str = "flows"  #: what the n rows are, in the plural
+    draws: tuple[int, ...] = ()  #: benign rows of each, where the rows are draws from the same flows, pooled
+
+    @property
+    def times(self) -> int:
+        """How often the same flows were drawn from."""
+        return max(1, len(self.draws))
 
     @property
     def truth(self) -> npt.NDArray[np.bool_]:
@@ -60,9 +67,10 @@ def fit_and_score(trial: Trial, entry: Entry, scale: Kind, seed: int, log: Calla
     attack = trial.train.attack
     system = entry.make(made.names)
     fitting, held = trial.fitting, trial.validation
+    learned, judged = made.transform(trial.train, fitting), made.transform(trial.test, trial.judged)
     validation = (made.transform(trial.train, held), attack[held]) if len(held) else None
-    history = system.fit(made.transform(trial.train, fitting), attack[fitting], validation, seed, log)
-    scores = system.scores(made.transform(trial.test, trial.judged))
+    history = system.fit(learned, attack[fitting], validation, seed, log)
+    scores = system.scores(judged)
     return Scored(
         trial.name,
         trial.group,
@@ -73,7 +81,7 @@ def fit_and_score(trial: Trial, entry: Entry, scale: Kind, seed: int, log: Calla
         scores,
         system.threshold,
         len(fitting),
-        trial.leaked,
+        seen_again(learned, judged),
         history,
     )
 
@@ -101,10 +109,11 @@ def as_is(
     )
 
 
-def pooled(parts: Sequence[Scored]) -> Scored:
+def pooled(parts: Sequence[Scored], *, redrawn: bool = False) -> Scored:
     """Tests of one group by one system as one; scores count as above or below by each one's own threshold.
 
     Scores are moved so that all thresholds are the first's; those of one threshold stay as they are.
+    redrawn: the tests are draws from the same flows, so that all of them tell no more than one.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -123,6 +132,7 @@ def pooled(parts: Sequence[Scored]) -> Scored:
         None if first.leaked is None else sum(part.leaked or 0 for part in parts),
         first.history,
         first.unit,
+        tuple(part.confusion.benign for part in parts) if redrawn else (),
     )
 
 
@@ -159,6 +169,7 @@ class LocalThreshold:
     before: Confusion  #: of the rows that did not set it
     after: Confusion
     resolvable: bool  #: False: fewer than 1 / rate rows, so the threshold allows none of them
+    by_time: bool  #: whether the first rows set it; False: rows at random, since some have no time
 
 
 def local_threshold(scored: Scored, rate: float, seed: int = 1) -> LocalThreshold | None:
@@ -170,10 +181,11 @@ def local_threshold(scored: Scored, rate: float, seed: int = 1) -> LocalThreshol
     count = math.ceil(LOCAL_SHARE * len(benign))
     if not 0 < count < len(benign):
         return None
-    if (scored.time[benign] == NO_TIME).any():
-        order = np.random.default_rng(seed).permutation(benign)
-    else:
+    by_time = bool((scored.time[benign] != NO_TIME).all())
+    if by_time:
         order = benign[np.argsort(scored.time[benign], kind="stable")]
+    else:
+        order = np.random.default_rng(seed).permutation(benign)
     local = order[:count]
     threshold = threshold_for(scored.scores[local], rate)
     judged = np.ones(len(scored.scores), bool)
@@ -186,4 +198,5 @@ def local_threshold(scored: Scored, rate: float, seed: int = 1) -> LocalThreshol
         confusion(truth, scores > scored.threshold),
         confusion(truth, scores > threshold),
         rate * count >= 1 - 1e-9,
+        by_time,
     )

@@ -23,7 +23,6 @@ from models.training.flows.splits import (
     time_and_group,
 )
 from models.training.flows.table import FlowTable
-from models.training.flows.twins import twins
 
 Index = npt.NDArray[np.int64]
 
@@ -41,7 +40,6 @@ class Trial:
     validation: Index  #: rows of `train`
     test: FlowTable
     judged: Index  #: rows of `test`
-    leaked: int  #: judged rows equal in all that a model sees to a row of `fitting`
 
 
 def random_split(table: FlowTable, shuffles: int) -> list[Trial]:
@@ -51,19 +49,33 @@ def random_split(table: FlowTable, shuffles: int) -> list[Trial]:
 
 
 def without_leaks(table: FlowTable, shuffles: int) -> list[Trial]:
-    """In each class the last flows by time are judged, near twins all on one side."""
+    """In each class the last flows by time are judged (without times any), near twins all on one side."""
     kept = clean(table)[0]
     return _shuffled(kept, time_and_group, "split without leaks", shuffles)
 
 
-def unseen_days(table: FlowTable) -> list[Trial]:
-    """Each day in turn is judged by what was learned from the others."""
+def unseen_days(table: FlowTable) -> tuple[list[Trial], list[str]]:
+    """Each day in turn is judged by what was learned from the others; and of each that cannot be, why.
+
+    Nothing is learned from days that are all benign or all attacks.  TrainingError where that leaves no day
+    to judge.
+    """
     sound = clean(table, drop_duplicates=False)[0]
-    trials = []
+    trials, left_out = [], []
     for split in leave_day_out(sound):
+        attack = sound.attack[split.train]
+        if attack.all() or not attack.any():
+            lacking = "benign flows" if len(attack) and attack.all() else "attacks"
+            left_out.append(f"{split.name}: not judged, those days have no {lacking} to learn from")
+            continue
         once = split.train[~redundant(sound.take(split.train))]
         trials.append(_of_split(sound, replace(split, train=once), "unseen days"))
-    return trials
+    if not trials:
+        raise TrainingError(
+            f"{', '.join(table.files[:3])}: no day can be judged; {'; '.join(left_out)};"
+            " give days that hold both, or take --protocol no-leaks"
+        )
+    return trials, left_out
 
 
 def across_sets(train: FlowTable, tests: Sequence[tuple[str, FlowTable]], seed: int = 1) -> list[Trial]:
@@ -80,8 +92,7 @@ def across_sets(train: FlowTable, tests: Sequence[tuple[str, FlowTable]], seed: 
         rows, validation = stratified(
             first.label, np.arange(len(first)), (1 - _VALIDATION, _VALIDATION), seed
         )
-        leaked = int(np.isin(_seen(second), _seen(first.take(rows))).sum())
-        trials.append(Trial(name, name, first, rows, validation, second, np.arange(len(second)), leaked))
+        trials.append(Trial(name, name, first, rows, validation, second, np.arange(len(second))))
     return trials
 
 
@@ -92,7 +103,7 @@ class Leak:
     split: str
     duplicates: str  #: "kept" or "dropped"
     judged: int
-    twins: int  #: judged rows equal to a training row in all that a model sees
+    twins: int  #: judged rows equal to a training row in protocol and every feature
     near: int  #: judged rows equal to a training row in protocol and two digits of every feature
 
 
@@ -129,8 +140,7 @@ def _shuffled(
 def _of_split(table: FlowTable, split: Split, group: str) -> Trial:
     if not len(split.test):
         raise TrainingError(f"{', '.join(table.files[:3])}: too few flows, nothing is left to judge")
-    leaked = int(np.isin(table.twin[split.test], table.twin[split.train]).sum())
-    return Trial(split.name, group, table, split.train, split.validation, table, split.test, leaked)
+    return Trial(split.name, group, table, split.train, split.validation, table, split.test)
 
 
 def _shared(train: FlowTable, test: FlowTable, name: str) -> tuple[FlowTable, FlowTable]:
@@ -142,8 +152,3 @@ def _shared(train: FlowTable, test: FlowTable, name: str) -> tuple[FlowTable, Fl
     if not all((one.protocol >= 0).any() for one in tables):
         tables = [replace(one, protocol=np.full_like(one.protocol, -1)) for one in tables]
     return tables[0], tables[1]
-
-
-def _seen(table: FlowTable) -> npt.NDArray[np.uint64]:
-    """Hashes of all that a model sees of a row, after columns went."""
-    return twins((table.values[:, i] for i in range(len(table.features))), table.protocol)

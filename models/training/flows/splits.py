@@ -16,6 +16,9 @@ from models.training.flows.twins import twins
 
 Index = npt.NDArray[np.int64]
 
+#: `time_and_group` of flows that do not all have a time
+GROUPS_AT_RANDOM = "groups at random 70/15/15"
+
 _LEAST = -46  # no float32 is below its power of ten
 _UNITS = 10.0 ** np.arange(_LEAST - 1, 39)  # of the second digit, by the power of the first
 
@@ -32,7 +35,7 @@ class Split:
     train: Index
     validation: Index
     test: Index
-    leaked: int  #: test rows with a twin in training: equal in all that a model sees
+    leaked: int  #: test rows with a twin in training: equal in protocol and every feature of the table
 
 
 def paper_text(table: FlowTable, seed: int) -> Split:
@@ -76,7 +79,7 @@ def time_and_group(table: FlowTable, seed: int) -> Split:
         middle = (np.cumsum(counts) - counts / 2) / counts.sum()
         part[of_label] = np.digitize(middle, (0.70, 0.85))
     side = part[group]
-    name = "by time 70/15/15, groups whole" if timed else "groups at random 70/15/15"
+    name = "by time 70/15/15, groups whole" if timed else GROUPS_AT_RANDOM
     return _split(table, name, *(np.flatnonzero(side == which) for which in range(3)))
 
 

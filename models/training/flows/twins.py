@@ -32,6 +32,14 @@ def twins(
     return hashed
 
 
+def seen_again(learned: npt.NDArray[np.floating], judged: npt.NDArray[np.floating]) -> int:
+    """How many of the (m, D) judged rows equal one of the (n, D) learned, both as a model is given them.
+
+    Fewer columns than a table's, or clipped ones, make rows the same that were not.
+    """
+    return int(np.isin(twins(judged.T), twins(learned.T)).sum())
+
+
 def _mixed(hashed: npt.NDArray[np.uint64] | None, bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     hashed = bits if hashed is None else hashed ^ bits
     hashed = hashed * _ODD

@@ -24,6 +24,7 @@ from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.reading import need_both
 from models.training.flows.splits import Split, paper_matrix, paper_text
 from models.training.flows.table import FlowTable
+from models.training.flows.twins import seen_again
 from models.training.journal import Journal
 from models.training.metrics import Confusion, confusion
 from models.training.systems.base import Entry, Part
@@ -76,7 +77,7 @@ class Prepared:
     train: Part
     validation: Part
     test: Part
-    leaked: int
+    leaked: int  #: test rows equal to a training row as the systems see them
 
 
 def prepare(table: FlowTable, split: Split, scale: Kind = "minmax") -> Prepared:
@@ -87,7 +88,8 @@ def prepare(table: FlowTable, split: Split, scale: Kind = "minmax") -> Prepared:
     def part(rows: Any) -> tuple[Floats, Bools]:
         return made.transform(table, rows), attack[rows]
 
-    return Prepared(made.names, part(split.train), part(split.validation), part(split.test), split.leaked)
+    train, test = part(split.train), part(split.test)
+    return Prepared(made.names, train, part(split.validation), test, seen_again(train[0], test[0]))
 
 
 def run_system(entry: Entry, data: Prepared, seed: int, log: Log = silent) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from models.training.systems.base import Entry
 
 _DIFFERENCE_NOTE = (
     "Points of percent that the CNN-LSTM is above, with the 95 % interval of the paired difference, corrected"
-    " for training rows that the shuffles share (Nadeau and Bengio 2003); level: the interval holds 0."
+    " for training rows that the shuffles share (Nadeau and Bengio 2003); level: the interval holds 0;"
+    " unknown: one shuffle tells no difference."
 )
 
 
@@ -51,12 +52,16 @@ def _about(meaning: str, runs: Sequence[Run], found: Sequence[Row]) -> str:
     leaked = [run.leaked for run in runs if run.system == one.system]
     counts = found[0].pooled
     return (
-        f"{meaning}; features scaled by {one.scale}. {found[0].shuffles} shuffles, {one.train:,} training"
+        f"{meaning}; features scaled by {one.scale}. {_shuffles(found[0].shuffles)}, {one.train:,} training"
         f" rows and {one.test:,} test rows each; pooled {counts.benign:,} benign and {counts.attacks:,}"
         " attack test rows."
         f" {sum(leaked) / len(leaked):,.0f} test rows a shuffle have a twin in training: a random split is no"
         " measure of what happens on another network."
     )
+
+
+def _shuffles(count: int) -> str:
+    return "one shuffle" if count == 1 else f"{count} shuffles"
 
 
 def _table_one(report: Report, protocol: str, found: Sequence[Row]) -> None:
@@ -107,6 +112,11 @@ def _verdict(
     one = next((one for one in compared if one.other == best), None)
     if best is None or one is None:
         return "None of the paper's baselines has run."
+    if one.shuffles == 1:
+        return (
+            f"Against {titles[best]}, the best of the paper's baselines here by accuracy, one shuffle tells"
+            " no difference: compare on more with --shuffles."
+        )
     verdicts = ", ".join(f"{one.of[figure].verdict} in {NAMES[figure]}" for figure in FIGURES)
     return (
         f"Against {titles[best]}, the best of the paper's baselines here by accuracy, the CNN-LSTM is"

@@ -28,6 +28,7 @@ from models.training.epochs import (
 from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.splits import Split, paper_matrix, paper_text, time_and_group
 from models.training.flows.table import FlowTable
+from models.training.flows.twins import seen_again
 from models.training.metrics import Confusion, confusion
 from models.training.systems.levels import set_levels
 from models.training.systems.networks import compiled
@@ -62,7 +63,7 @@ class Settings:
 class Parts:
     """A table cut and scaled."""
 
-    split: Split
+    split: Split  #: its `leaked` counted on `x`
     preprocessing: Preprocessing
     x: dict[str, npt.NDArray[np.float32]]  #: `train`, `validation`, `test`
     y: dict[str, Bools]
@@ -83,7 +84,16 @@ class FlowFit:
 
 
 def cut_and_scale(table: FlowTable, settings: Settings) -> Parts:
-    """Cut by the protocol; TrainingError where a part lacks a class."""
+    """Cut by the protocol; TrainingError where a part lacks a class, or for `best` features by time.
+
+    The split by time keeps flows apart that differ in features which are then not seen: some would be
+    learned and judged.
+    """
+    if settings.cut == "time" and settings.best is not None:
+        raise TrainingError(
+            "the split by time keeps flows apart by all of their features, which the best alone would undo;"
+            " leave --best-features out or take another --split"
+        )
     split = CUTS[settings.cut](table, settings.seed)
     attack = table.attack
     rows = {"train": split.train, "validation": split.validation, "test": split.test}
@@ -101,6 +111,7 @@ def cut_and_scale(table: FlowTable, settings: Settings) -> Parts:
         scale=settings.scale,
     )
     x = {name: made.transform(table, index) for name, index in rows.items()}
+    split = replace(split, leaked=seen_again(x["train"], x["test"]))
     return Parts(split, made, x, {name: attack[index] for name, index in rows.items()})
 
 

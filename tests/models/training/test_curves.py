@@ -101,6 +101,14 @@ def test_reliability_is_scikit_learns_calibration_curve() -> None:
     assert got.attacks == pytest.approx(attacks) and got.score == pytest.approx(mean)
 
 
+def test_reliability_of_draws_is_as_sure_as_one_of_them() -> None:
+    truth, scores = np.array([True, False, False, True]), np.array([0.1, 0.1, 0.9, 0.9])
+    once = reliability(truth, scores)
+    twice = reliability(np.tile(truth, 2), np.tile(scores, 2), draws=2)
+    assert twice.rows.tolist() == [4, 4] and twice.attacks.tolist() == once.attacks.tolist()
+    assert twice.low == pytest.approx(once.low) and twice.high == pytest.approx(once.high)
+
+
 def test_scores_that_are_no_probabilities_have_no_reliability() -> None:
     for wrong in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="no probabilities"):

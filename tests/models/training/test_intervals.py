@@ -42,6 +42,21 @@ def test_of_no_cases_nothing_is_known() -> None:
     assert math.isnan(nothing.value) and (nothing.low, nothing.high) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize(("successes", "total"), [(0, 20), (7, 20), (20, 20)])
+def test_the_same_cases_drawn_again_tell_no_more(successes: int, total: int) -> None:
+    once, thrice = share(successes, total), share(3 * successes, 3 * total, draws=3)
+    assert (thrice.value, thrice.low, thrice.high) == pytest.approx((once.value, once.low, once.high))
+    plain = share(3 * successes, 3 * total)
+    assert plain.high - plain.low < 0.8 * (thrice.high - thrice.low)
+
+
+def test_the_mean_draw_need_not_be_whole() -> None:
+    # 1.5 of 10: between one and two of ten.
+    got = share(3, 20, draws=2)
+    assert share(1, 10).low < got.low < share(2, 10).low
+    assert share(1, 10).high < got.high < share(2, 10).high
+
+
 @pytest.mark.parametrize(("successes", "total"), [(3, 2), (-1, 2)])
 def test_impossible_counts_are_refused(successes: int, total: int) -> None:
     with pytest.raises(ValueError, match=f"{successes} of {total} is no share"):
@@ -83,7 +98,7 @@ def test_verdict_is_level_unless_the_interval_leaves_out_zero(
 
 def test_one_shuffle_decides_nothing() -> None:
     got = paired_difference([0.99], [0.5])
-    assert (got.mean, got.low, got.high, got.verdict) == (0.49, -math.inf, math.inf, "level")
+    assert (got.mean, got.low, got.high, got.verdict) == (0.49, -math.inf, math.inf, "unknown")
 
 
 @pytest.mark.parametrize(("a", "b"), [([1, 2], [1]), ([], []), (np.ones((2, 2)), np.ones((2, 2)))])

@@ -108,6 +108,23 @@ def test_recall_at_rates_by_hand() -> None:
     assert hundred.recall == pytest.approx(1 / 3)
 
 
+def test_recall_at_rates_of_draws_is_as_sure_as_the_smallest_of_them() -> None:
+    # Two draws of 4 and 6 benign rows: 6 would tell one in five, 4 do not, so no false alarm is allowed.
+    truth = np.array([False] * 10 + [True] * 4)
+    scores = np.array([*range(10), 8.5, 8.5, 9.5, 3.0])
+    half, fifth = recall_at(truth, scores, (0.5, 0.2), draws=(4, 6))
+    assert (half.threshold, half.resolvable, half.recall) == (4.0, True, 0.75)
+    assert (half.low, half.high) == (share(3, 4, draws=2).low, share(3, 4, draws=2).high)
+    assert (fifth.threshold, fifth.resolvable, fifth.recall) == (9.0, False, 0.25)
+    assert recall_at(truth, scores, (0.2,))[0].resolvable
+
+
+def test_recall_of_a_family_of_draws_is_as_sure_as_one_of_them() -> None:
+    (got,) = family_recall(("BENIGN", "bot"), np.ones(20, int), np.arange(20) < 14, draws=2)
+    assert (got.rows, got.found, got.recall) == (20, 14, 0.7)
+    assert (got.low, got.high) == pytest.approx((share(7, 10).low, share(7, 10).high))
+
+
 @pytest.mark.parametrize("rate", [0.3, 1e-1, 1e-2, 1e-3])
 def test_recall_at_a_rate_is_the_best_of_scikit_learns_curve(rate: float) -> None:
     truth, scores = drawn()

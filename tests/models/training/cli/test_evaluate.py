@@ -76,6 +76,22 @@ def test_days_are_each_judged_by_the_others(tmp_path: Path, capsys: pytest.Captu
     assert f"wrote {tmp_path / 'out' / 'index.html'}" in shown
 
 
+def test_days_that_alone_have_attacks_are_left_out_of_the_judging(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = flows(tmp_path / "all.csv", 1).read_text().splitlines()
+    # Attacks of the first day alone.
+    kept = [row for row in text[1:] if "BENIGN" in row or "2017-07-03" in row]
+    data = write(tmp_path / "first.csv", CORRECTED, kept)
+    assert evaluate(data, "--protocol", "days", "--out", tmp_path / "out", *FOREST) == 0
+    assert [one["test"] for one in judged_in(tmp_path / "out")] == [
+        f"all days but 2017-07-0{day}" for day in (4, 5)
+    ]
+    told = "all days but 2017-07-03: not judged, those days have no attacks to learn from"
+    assert told in capsys.readouterr().out
+    assert told in (tmp_path / "out" / "index.html").read_text()
+
+
 def test_no_leaks_prints_copies_beside_those_of_the_random_split(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,12 +258,50 @@ def test_wrong_use_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("rate", ["0", "0.0", "-0.1", "1", "nan", "many"])
+def test_a_local_rate_that_is_no_share_above_0_is_refused(
+    rate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("BUNDLE", "DATA", "--local-rate", rate, "--out", tmp_path / "out")
+    assert f"argument --local-rate: {rate} is no share" in capsys.readouterr().err
+
+
 def test_a_report_is_not_written_over_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").write_text("mine")
     data = flows(tmp_path / "all.csv", 1)
     assert evaluate(data, "--protocol", "days", "--out", tmp_path / "out") == 1
     assert f"{tmp_path / 'out'}: is a file" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("out", "names"), [("file/below/out", "file/below"), ("old", "old/index.html"), ("closed", "closed")]
+)
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_read(
+    out: str, names: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "old" / "index.html").mkdir(parents=True)
+    (tmp_path / "closed").mkdir()
+
+    def refused(dir: Path) -> None:  # as for one who may not write there, which root always may
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    if out == "closed":
+        monkeypatch.setattr("models.training.cli.evaluate.tempfile.TemporaryFile", refused)
+    words = [tmp_path / "no-data.csv", "--protocol", "days", "--out", tmp_path / out]
+    before = sorted(tmp_path.rglob("*"))
+    assert evaluate(*words) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "no-data" not in error
+    assert f"{tmp_path / names}" in error and "name another folder for the report" in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_command_that_fails_leaves_no_folder_for_its_report(tmp_path: Path) -> None:
+    assert evaluate(tmp_path / "none.csv", "--protocol", "days", "--out", tmp_path / "a" / "b" / "out") == 1
+    assert not (tmp_path / "a").exists()
 
 
 # -- captures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 
 from models.training.evaluating.account import PROTOCOLS, table_of_tests, write_account
 from models.training.evaluating.scored import Scored
-from models.training.evaluating.trials import Leak
+from models.training.evaluating.trials import Leak, without_leaks
+from models.training.flows.table import NO_TIME
 from models.training.intervals import share
 from models.training.report import Report
+from tests.models.training.flows.making import flow_table
 
 pytest.importorskip("matplotlib", reason="needs matplotlib")
 pytest.importorskip("sklearn", reason="needs scikit-learn")
@@ -136,6 +139,80 @@ def test_leaks_are_told(data: dict[str, Any]) -> None:
     ]
 
 
+def test_what_was_left_out_is_told(scored: list[Scored]) -> None:
+    report = Report("r")
+    told = ["all days but Friday: not judged"]
+    write_account(report, PROTOCOLS["days"], scored[:1], local_rate=0.05, left_out=told)
+    files = report.files()
+    assert json.loads(files["report.json"])["data"]["left_out"] == told
+    assert told[0] in files["index.html"].decode()
+
+
+@pytest.mark.parametrize("untimed", [(), (1,), (0, 1)])
+def test_which_benign_flows_set_a_local_threshold_is_told_as_it_was(
+    untimed: tuple[int, ...], scored: list[Scored]
+) -> None:
+    tests = [
+        replace(one, time=np.full(len(one.time), NO_TIME)) if number in untimed else one
+        for number, one in enumerate(scored[::2])
+    ]
+    notes = {one["title"]: one["note"] for one in written(tests)["tables"]}
+    says = {
+        (): "The first 30 % of the benign flows set a threshold",
+        (1,): "The first 30 % of the benign flows, or in tests where not all have a time 30 % drawn",
+        (0, 1): "Of the benign flows, of which not all have a time, 30 % drawn at random set a threshold",
+    }[untimed]
+    assert notes["Before and after calibration on local benign traffic, unseen days"].startswith(says)
+
+
+@pytest.mark.parametrize(("timed", "says"), [(True, "came last"), (False, "drawn at random")])
+def test_flows_without_times_are_not_said_to_come_last(timed: bool, says: str) -> None:
+    random = np.random.default_rng(1)
+    time = np.arange(80) if timed else np.full(80, NO_TIME)
+    flows = flow_table(random.random((80, 3)), [0, 1] * 40, time=time)
+    for trial in without_leaks(flows, shuffles=2):
+        report = Report("r")
+        write_account(report, PROTOCOLS["no-leaks"], [one_test(trial.name, "svm", 1)], local_rate=0.05)
+        told = json.loads(report.files()["report.json"])
+        text = told["sections"][0]["text"]
+        assert says in text and "agree in protocol and in two digits of every feature" in text
+        assert ("later part" in text) == ("came last" in text) == timed
+        assert told["data"]["protocol"] == "no-leaks"
+
+
+def test_the_same_flows_drawn_three_times_tell_no_more_than_once() -> None:
+    def told(times: int) -> dict[str, Any]:
+        # Draws that are wholly the same show it best.
+        tests = [one_test(f"random, shuffle {n}", "svm", 1, 1000, group="random split") for n in range(times)]
+        report = Report("r")
+        write_account(report, PROTOCOLS["random"], tests, local_rate=0.05)
+        return json.loads(report.files()["report.json"])
+
+    once, thrice = told(1), told(3)
+    families = "Recall by family, random split"
+    local = "Before and after calibration on local benign traffic, random split"
+    for title, column in ((families, 2), (local, 2), (local, 3)):
+        cells = [[row[column] for row in table(data, title)] for data in (once, thrice)]
+        assert [list(cell.values()) for cell in cells[1]] == [
+            pytest.approx(list(cell.values())) for cell in cells[0]
+        ]
+    rates = [data["data"]["recall_at, random split"]["svm"] for data in (once, thrice)]
+    # Some 600 benign flows tell no rate of one in 1,000, though three times as many would.
+    assert [one["resolvable"] for one in rates[1]] == [True, False, False, False]
+    (note,) = [one["note"] for one in thrice["tables"] if one["title"].startswith("Recall at fixed")]
+    counts = thrice["data"]["tests"][0]["confusion"]
+    benign = counts["tn"] + counts["fp"]
+    assert f"There are {benign} benign flows in a test, too few to tell 1 in 1,000" in note
+    for one, three in zip(*rates, strict=True):
+        assert [three[key] for key in ("recall", "low", "high")] == pytest.approx(
+            [one[key] for key in ("recall", "low", "high")]
+        )
+    short = [data["sections"][0]["text"].split("Random split: ")[1] for data in (once, thrice)]
+    assert short[1] == f"{short[0]} The same flows, drawn 3 times."
+    assert "the same flows, drawn 3 times" in thrice["sections"][1]["text"]
+    assert "drawn" not in once["sections"][1]["text"]
+
+
 def test_the_papers_figures_are_there(data: dict[str, Any]) -> None:
     assert {figure["title"] for figure in data["figures"]} == {
         "Recall by family, unseen days",
@@ -181,8 +258,6 @@ def test_attacks_alone_claim_no_false_alarms() -> None:
 
 
 def test_distances_have_no_calibration_curve(scored: list[Scored]) -> None:
-    from dataclasses import replace
-
     data = written([replace(one, scores=one.scores * 5 - 2) for one in scored[:1]])
     titles = [figure["title"] for figure in data["figures"]]
     assert "Receiver operating characteristic, unseen days" in titles
@@ -195,8 +270,6 @@ def test_a_terminal_shows_percent_and_a_dash_for_what_is_unknown() -> None:
 
 
 def test_what_is_judged_is_named(scored: list[Scored]) -> None:
-    from dataclasses import replace
-
     data = written([replace(one, unit="windows", group="windows") for one in scored[:1]])
     assert table(data, "Every test")[0][0] == "Monday, windows"
     assert "of the benign windows attacks" in data["sections"][0]["text"]

@@ -16,7 +16,7 @@ from models.training.evaluating.scored import (
     per_day,
     pooled,
 )
-from models.training.evaluating.trials import Trial
+from models.training.evaluating.trials import Trial, across_sets
 from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.table import NO_TIME
 from models.training.intervals import share
@@ -50,6 +50,7 @@ def test_pooled_tests_keep_their_verdicts_and_families() -> None:
     assert [both.labels[code] for code in both.label] == ["BENIGN", "scan", "scan", "BENIGN", "bot", "scan"]
     assert (both.test, both.leaked, both.fitted_on) == ("g", 3, 10)
     assert pooled([a]) is a
+    assert (both.draws, pooled([a, b, b], redrawn=True).draws) == ((), (1, 1, 1))
 
 
 def test_alarms_a_day_by_hand() -> None:
@@ -75,7 +76,7 @@ def test_local_threshold_is_set_by_the_first_benign_rows_and_judges_the_others()
     one = scored([0] * 10 + [1, 1], scores, time=np.array(time))
     got = local_threshold(one, 0.4)
     assert got == LocalThreshold(
-        0.4, 3, 0.7, Confusion(tn=6, fp=1, fn=0, tp=2), Confusion(tn=7, fp=0, fn=0, tp=2), True
+        0.4, 3, 0.7, Confusion(tn=6, fp=1, fn=0, tp=2), Confusion(tn=7, fp=0, fn=0, tp=2), True, True
     )
 
 
@@ -91,6 +92,7 @@ def test_without_times_local_rows_are_drawn_by_the_seed() -> None:
     assert local_threshold(one, 0.1, seed=1) == local_threshold(one, 0.1, seed=1)
     first, second = local_threshold(one, 0.1, seed=1), local_threshold(one, 0.1, seed=2)
     assert first is not None and second is not None and first.threshold != second.threshold
+    assert not first.by_time
 
 
 @pytest.mark.parametrize("label", [[1, 1, 1], [0, 1], []])
@@ -117,17 +119,35 @@ def entry(system: Any) -> Entry:
 
 def test_a_system_is_fitted_on_its_rows_scaled_by_them_and_judged_on_the_others() -> None:
     table = flow_table([[0.0], [10.0], [5.0], [20.0], [2.0]], [0, 1, 0, 1, 0], time=np.arange(5))
-    trial = Trial("t", "g", table, np.array([0, 1]), np.array([2]), table, np.array([3, 4]), leaked=7)
+    trial = Trial("t", "g", table, np.array([0, 1]), np.array([2]), table, np.array([3, 4]))
     system = Remembers()
     one = fit_and_score(trial, entry(system), "minmax", 3, print)
     x, y, validation, seed = system.given
     assert (x.ravel().tolist(), y.tolist(), seed) == ([0, 1], [False, True], 3)
     assert (validation[0].ravel().tolist(), validation[1].tolist()) == ([0.5], [False])
-    # 20 is beyond the range of training and clipped to 1.
+    # 20 is beyond the range of training and clipped to 1, which one row learned from has, too.
     assert one.scores.tolist() == [1.0, pytest.approx(0.2)]
     assert one.confusion == Confusion(tn=1, fp=0, fn=0, tp=1)
-    assert (one.system, one.threshold, one.fitted_on, one.leaked) == ("Remembers", 0.25, 2, 7)
+    assert (one.system, one.threshold, one.fitted_on, one.leaked) == ("Remembers", 0.25, 2, 1)
     assert one.time.tolist() == [3, 4] and one.history == [{"loss": 1.0}]
+
+
+def test_leaks_are_counted_on_what_the_system_sees() -> None:
+    # The second feature is the first, doubled, so it goes; the last two rows differ from others in it alone.
+    table = flow_table([[1, 2], [2, 4], [3, 6], [4, 8], [1, 9], [2, 9], [2.5, 5]], [0, 1, 0, 1, 0, 1, 0])
+    trial = Trial("t", "g", table, np.arange(4), np.array([], int), table, np.array([4, 5, 6]))
+    one = fit_and_score(trial, entry(Remembers()), "minmax", 3, print)
+    assert one.leaked == 2
+
+
+def test_leaks_between_sets_are_told_by_the_shared_features_alone() -> None:
+    random = np.random.default_rng(1)
+    train = flow_table(random.random((40, 3)), [0, 1] * 20, features=("a", "b", "c"))
+    learned = train.values[across_sets(train, [("t", train)])[0].fitting]
+    rows = [[*row[:2], 99.0] for row in learned] + [[0.123, 0.456, 3]]
+    other = flow_table(rows, [0] * len(rows), features=("a", "b", "z"))
+    (trial,) = across_sets(train, [("other", other)])
+    assert fit_and_score(trial, entry(Remembers()), "minmax", 3, print).leaked == len(learned)
 
 
 def test_a_given_model_scores_all_of_the_data() -> None:

@@ -39,6 +39,12 @@ def times(table: FlowTable, days: list[int]) -> FlowTable:
     return replace(table, time=np.array(days, np.int64) * DAY_NS)
 
 
+def known(trial: Trial) -> int:
+    """Judged rows that equal a row to fit on."""
+    seen, judged = trial.train.values[trial.fitting], trial.test.values[trial.judged]
+    return int((judged[:, None] == seen[None]).all(axis=2).any(axis=1).sum())
+
+
 def assert_apart(trial: Trial) -> None:
     """No row is in two parts."""
     assert trial.train is trial.test
@@ -50,7 +56,7 @@ def test_random_split_leaves_repeated_flows_out() -> None:
     (trial,) = random_split(flows(400, copies=50), shuffles=1)
     assert_apart(trial)
     assert len(trial.train) == 350
-    assert (trial.name, trial.group, trial.leaked) == ("random 70/15/15", "random split", 0)
+    assert (trial.name, trial.group, known(trial)) == ("random 70/15/15", "random split", 0)
     assert len(trial.judged) == pytest.approx(0.15 * 350, abs=2)
 
 
@@ -64,7 +70,7 @@ def test_shuffles_differ_and_are_named() -> None:
 def test_split_without_leaks_judges_the_last_of_each_class() -> None:
     (trial,) = without_leaks(flows(), shuffles=1)
     assert_apart(trial)
-    assert trial.leaked == 0
+    assert known(trial) == 0
     for code in range(3):
         learned = trial.train.time[trial.fitting][trial.train.label[trial.fitting] == code]
         judged = trial.test.time[trial.judged][trial.test.label[trial.judged] == code]
@@ -73,7 +79,8 @@ def test_split_without_leaks_judges_the_last_of_each_class() -> None:
 
 def test_each_day_is_judged_by_the_others() -> None:
     table = flows(300)
-    trials = unseen_days(table)
+    trials, left_out = unseen_days(table)
+    assert left_out == []
     assert [trial.name for trial in trials] == [f"all days but 1970-01-0{day}" for day in (1, 2, 3)]
     for day, trial in enumerate(trials):
         assert_apart(trial)
@@ -85,19 +92,35 @@ def test_each_day_is_judged_by_the_others() -> None:
 def test_copies_are_learned_once_and_judged_each() -> None:
     # One flow, 40 times, on the first and on the last day.
     values = np.r_[np.random.default_rng(3).uniform(1, 9, (60, 2)), np.full((40, 2), 5.0)]
-    table = times(flow_table(values, [0, 1] * 30 + [0] * 40), [0, 1] * 30 + [0, 1] * 20)
-    first, second = unseen_days(table)
+    table = times(flow_table(values, [0, 1] * 30 + [0] * 40), [0, 0, 1, 1] * 15 + [0, 1] * 20)
+    (first, second), _ = unseen_days(table)
     for trial in (first, second):
         copies = (trial.train.values[trial.fitting] == 5).all(axis=1).sum()
         assert copies <= 1
-        assert trial.leaked == (20 if copies else 0)
+        assert known(trial) == (20 if copies else 0)
         assert (trial.test.values[trial.judged] == 5).all(axis=1).sum() == 20
 
 
 def test_flows_that_cannot_be_read_are_not_judged() -> None:
     table = flows(300)
     table.values[7, 1] = math.nan
-    assert sum(len(trial.judged) for trial in unseen_days(table)) == 299
+    assert sum(len(trial.judged) for trial in unseen_days(table)[0]) == 299
+
+
+def test_a_day_that_nothing_can_be_learned_for_is_left_out_and_named() -> None:
+    # The only attacks are on the first day, so that no other day tells what they are.
+    values = np.random.default_rng(3).uniform(1, 9, (60, 2))
+    table = times(flow_table(values, [0, 1] * 10 + [0] * 40), [0] * 20 + [1] * 20 + [2] * 20)
+    trials, left_out = unseen_days(table)
+    assert [trial.name for trial in trials] == [f"all days but 1970-01-0{day}" for day in (2, 3)]
+    assert left_out == ["all days but 1970-01-01: not judged, those days have no attacks to learn from"]
+
+
+def test_days_of_which_none_can_be_judged_are_refused() -> None:
+    values = np.random.default_rng(3).uniform(1, 9, (40, 2))
+    table = times(flow_table(values, [1] * 20 + [0] * 20), [0] * 20 + [1] * 20)
+    with pytest.raises(TrainingError, match=r"made\.csv: no day can be judged; .* no attacks .* no benign"):
+        unseen_days(table)
 
 
 def test_sets_keep_the_features_that_both_have() -> None:
@@ -107,19 +130,9 @@ def test_sets_keep_the_features_that_both_have() -> None:
     (trial,) = across_sets(train, [("other", other)])
     assert trial.train.features == trial.test.features == ("a", "c")
     assert trial.test.values[:, 1].tolist() == other.values[:, 0].tolist()
-    assert (trial.name, trial.group, trial.leaked) == ("other", "other", 0)
+    assert (trial.name, trial.group) == ("other", "other")
     assert len(trial.judged) == 50 and len(trial.fitting) == 170 and len(trial.validation) == 30
     assert not set(trial.fitting) & set(trial.validation)
-
-
-def test_twins_are_told_by_the_shared_features_alone() -> None:
-    train = flow_table([[1, 2, 3], [4, 5, 6]] * 1 + [[n, n, n] for n in range(10, 30)], [0, 1] + [0, 1] * 10,
-                       features=("a", "b", "c"))  # fmt: skip
-    learned = train.values[across_sets(train, [("t", train)])[0].fitting]
-    other = flow_table([[*row[:2], 99.0] for row in learned] + [[-1, -1, 3]], [0] * (len(learned) + 1),
-                       features=("a", "b", "z"))  # fmt: skip
-    (trial,) = across_sets(train, [("other", other)])
-    assert trial.leaked == len(learned)
 
 
 def test_a_protocol_that_one_set_lacks_is_no_feature() -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from models.errors import TrainingError
+from models.training.flows.splits import paper_text
 from models.training.flows.table import FlowTable
 from models.training.journal import Journal
 from models.training.metrics import Confusion
 from models.training.paper import table_one
-from models.training.paper.comparing import Run, compare, digest, journal
+from models.training.paper.comparing import Run, compare, digest, journal, prepare
 from models.training.systems.registry import SYSTEMS, chosen
+from tests.models.training.flows.making import flow_table
 from tests.models.training.made_flows import table
 
 
@@ -52,6 +54,16 @@ def test_all_systems_get_the_same_parts_of_each_protocol(tmp_path: Path) -> None
         assert (matrix.test, matrix.confusion.benign + matrix.confusion.attacks) == (240, 240)
         assert matrix.leaked > 20
     assert min(r.confusion.accuracy for r in runs if r.system == "random-forest") > 0.95
+
+
+def test_leaks_are_counted_on_the_features_that_are_seen() -> None:
+    # No two flows are the same, but the second feature hardly differs from the first and goes.
+    random = np.random.default_rng(1)
+    first = np.arange(200) % 10
+    flows = flow_table(np.c_[first, first + 1e-3 * random.random(200)], first >= 5)
+    split = paper_text(flows, 1)
+    prepared = prepare(flows, split)
+    assert (split.leaked, prepared.names, prepared.leaked) == (0, flows.features[:1], len(split.test))
 
 
 def test_what_is_in_the_journal_is_not_fitted_again(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from models.training.checkpoints import Checkpoint
 from models.training.epochs import EpochOptions
 from models.training.paper.flow_fit import Settings, best_threshold, cut_and_scale, fit_flows, with_sizes
 from models.training.systems.levels import level_edges, set_levels
+from tests.models.training.flows.making import flow_table
 from tests.models.training.made_flows import table
 
 SMALL = Settings(
@@ -104,6 +105,22 @@ def test_parts_are_scaled_by_training_rows_and_best_features_kept() -> None:
     assert len(parts.preprocessing.features) == 2
     assert parts.x["train"][:, :2].min() == 0 and parts.x["train"][:, :2].max() == 1
     assert {name: len(y) for name, y in parts.y.items()} == {"train": 237, "validation": 42, "test": 121}
+
+
+def test_leaks_are_counted_on_the_features_that_are_kept() -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'ids-daemon[train]'")
+    # No two flows are the same, but of the feature that tells there are but ten values.
+    random = np.random.default_rng(1)
+    flows = flow_table(np.c_[np.arange(200) % 10, random.random(200)], np.arange(200) % 10 >= 5)
+    all_of_them, best = (cut_and_scale(flows, replace(SMALL, best=best)) for best in (None, 1))
+    assert all_of_them.split.leaked == 0
+    assert best.preprocessing.features == flows.features[:1]
+    assert best.split.leaked == len(best.split.test) == 30
+
+
+def test_best_features_of_a_split_by_time_are_refused() -> None:
+    with pytest.raises(TrainingError, match="leave --best-features out or take another --split"):
+        cut_and_scale(table(400), replace(SMALL, best=2, cut="time"))
 
 
 def test_sizes_and_options_are_changed_by_name() -> None:
