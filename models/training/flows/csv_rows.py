@@ -133,10 +133,23 @@ class CsvFile:
             elif line[:1] == self._header[:1] and b"".join(line.split()).lower() == header:
                 left.headers += 1
             elif by_cell and (reason := self._unreadable(line)):
+                if self._is_header(line):
+                    raise TrainingError(
+                        f"{self.name}: line {number}: another header than the first, so what follows has its"
+                        " columns elsewhere; give the files that it was put together from"
+                    )
                 left.add_unreadable(f"line {number}: {reason}")
             else:
                 kept.append(line)
         return b"".join(line + b"\n" for line in kept), left
+
+    def _is_header(self, line: bytes) -> bool:
+        """Whether the cells of a line name the columns of flows."""
+        cells = self._cells(line.decode("latin-1"))
+        try:
+            return cells is not None and bool(form_of(self.name, cells))
+        except TrainingError:
+            return False
 
     def _cells(self, line: str) -> list[str] | None:
         """The cells of a line, None where it is no CSV."""

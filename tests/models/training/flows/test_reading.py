@@ -105,6 +105,16 @@ def test_blank_rows_and_headers_inside_are_left_out_and_counted(tmp_path: Path) 
     assert table.values[:, 0].tolist() == [value("flow_duration", row) for row in range(4)]
 
 
+def test_files_put_together_with_columns_in_another_order_are_refused(tmp_path: Path) -> None:
+    turned = [ML_CSV[-1], *ML_CSV[:-1]]
+    lines = [*rows(ML_CSV, ["BENIGN", "DDoS"]), ",".join(turned), *rows(turned, ["BENIGN", "DDoS"])]
+    path = write(tmp_path / "a.csv", ML_CSV, lines)
+    with pytest.raises(
+        TrainingError, match=r"a\.csv: line 4: another header than the first, so what follows"
+    ):
+        read_flows([path])
+
+
 def test_rows_of_another_width_and_cells_that_are_no_numbers_are_left_out_with_the_first_named(
     tmp_path: Path,
 ) -> None:
