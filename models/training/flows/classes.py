@@ -58,6 +58,8 @@ _CLASSES = {
     "botnetares": "Botnet",
 }
 
+_KNOWN = frozenset(_CLASSES.values())
+
 #: What flow tools write where nobody has labelled yet.
 _UNLABELLED = {"nolabel", "needmanuallabel", "cic", "unlabelled", "unlabeled"}
 
@@ -85,6 +87,11 @@ def named(label: str) -> Named:
     if key in _UNLABELLED:
         return Named("", unlabelled=True)
     return Named(_CLASSES.get(key, text), attempted)
+
+
+def is_known(name: str) -> bool:
+    """Whether a class is one of the data sets'; a label that is not known names one of its own."""
+    return name in _KNOWN
 
 
 def decoded(text: bytes) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from capture.columns import COLUMNS
+from models.training.flows.classes import is_known
 
 NAME_OF = {column.field: column.name for column in COLUMNS}
 
@@ -73,6 +74,8 @@ class ReadReport:
         lines.append(
             f"{counted(self.rows, 'flow')} of {counted(len(self.files), 'file')}, {self.features} features"
         )
+        if strange := [name for name in self.labels if not is_known(name)]:
+            lines.append(f"labels that are not known, taken as attacks: {_listed(strange)}")
         if self.not_shared:
             lines.append(f"left out, as not every file has them: {_listed(self.not_shared)}")
         return lines

@@ -202,6 +202,13 @@ def test_the_category_of_an_attempt_counts_where_the_label_does_not_say_it(tmp_p
     assert table.label.tolist() == [0, 1] and report.files[0].attempted == 1
 
 
+def test_labels_that_are_not_known_are_named_as_the_attacks_that_they_are_taken_for(tmp_path: Path) -> None:
+    for labels, told in ((["BENIGN", "DDoS"], []), (["BENIGN", "Legitimate", "DDoS"], ["Legitimate"])):
+        _, report = read_flows([write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, labels))])
+        said = [line for line in report.lines() if "not known" in line]
+        assert said == [f"labels that are not known, taken as attacks: {name}" for name in told]
+
+
 @pytest.mark.parametrize("mark", ["No Label", "NeedManualLabel", "CIC"])
 def test_flows_that_nobody_labelled_are_refused_unless_said_to_be_benign(tmp_path: Path, mark: str) -> None:
     path = write(tmp_path / "a.csv", CORRECTED, rows(CORRECTED, [mark, mark]))
