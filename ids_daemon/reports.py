@@ -149,7 +149,7 @@ def losses_line(counters: Counters, not_metered: Mapping[str, int]) -> str:
         _some(capture.get("interface_errors", 0), "packets damaged on the way to the interface"),
         _some(
             capture.get("interface_drops", 0),
-            "packets dropped by its driver, or of no use to the system",
+            "packets dropped by the interface's driver, or of no use to the system",
         ),
         *(_some(count, f"packets not metered ({NOT_METERED[name]})") for name, count in not_metered.items()),
         _some(meter.get("flows_evicted", 0), "flows evicted"),

@@ -40,7 +40,7 @@ class LiveCapture(Closing):
     for two minutes, such batches come once a second.
 
     An interface that goes down or is removed is told of and waited for.  Iteration ends after
-    `close`, which any thread or signal handler may call, within the timeout; after `end` once all
+    `close`, which any thread or signal handler may call, by the next such batch; after `end` once all
     that had come is given.
     """
 

@@ -102,13 +102,15 @@ def run(options: argparse.Namespace) -> int:
                 pipeline.run(watched.batches, stop=stop, after_batch=reports.look)
         finally:
             watched.stop()  # before anything is counted for the last time
-            reports.last()
-            sinks.close()  # so that the last line of counters has what became of every alert
-            counts = counters()
-            stats.write(counts)
-            tell(_summary(pipeline, counts, time.monotonic() - started))
-            if lost := losses_line(counts, watched.meter.stats.not_metered()):
-                tell(f"left out: {lost}")
+            try:
+                reports.last()
+            finally:
+                sinks.close()  # so that the last line of counters has what became of every alert
+                counts = counters()
+                stats.write(counts)
+                tell(_summary(pipeline, counts, time.monotonic() - started))
+                if lost := losses_line(counts, watched.meter.stats.not_metered()):
+                    tell(f"left out: {lost}")
     return 1 if watched.recording is not None and watched.recording.failed else 0
 
 
@@ -168,7 +170,6 @@ def _watch(config: Config, record: str | None, passed: PipelineStats, opened: Ex
     if config.detector.meter != "native":
         return _Watched(live, sources[0], build_meter(config), lambda: None, recording)
     workers = Workers(sources, [build_native_meter(config) for _ in sources])
-    opened.callback(workers.stop)
     return _Watched(live, workers.ticks(passed), workers, workers.stop, recording)
 
 

@@ -470,6 +470,25 @@ def wait_until(happened: Callable[[], bool], else_: str) -> None:
         time.sleep(0.01)
 
 
+def test_the_closing_lines_come_whatever_fails_in_the_last_report(
+    ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = [lambda: os.kill(os.getpid(), signal.SIGTERM)]
+    monkeypatch.setitem(vars(capture), "open_interface", lambda names, **options: FakeLive(script))
+
+    def fails(*given: Any) -> None:
+        raise KeyError("flows_cut")
+
+    monkeypatch.setattr("ids_daemon.cli.run.stats_event", fails)
+    eve, stats, config = tmp_path / "eve.jsonl", tmp_path / "stats.jsonl", tmp_path / "c.yaml"
+    config.write_text(f"outputs: {{eve: {{path: {eve}}}, stats: {{path: {stats}}}}}")
+    with pytest.raises(KeyError):
+        ids("run", "--config", str(config), "-i", "eth7")
+    assert "ids-daemon: stopped after " in capfd.readouterr().err
+    assert events_of(eve.read_bytes())[-1]["alert"]["metadata"]["incident_state"] == ["closed"]
+    assert events_of(stats.read_bytes())[-1]["capture"]["kernel_packets"] == 43
+
+
 def test_run_writes_rotates_and_ends_on_sigterm(
     ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,7 @@ def test_the_end_of_a_run_names_what_was_left_out_by_reason() -> None:
     counts["sinks"] = {"a": {"dropped": 5}, "b": {"dropped": 6}}
     assert losses_line(counts, {"arp": 3, "not_ip": 0, "malformed": 1}) == (
         "2 times the ring was full, 1,000 packets left in the ring, 7 packets missed by the interface, 9"
-        " packets damaged on the way to the interface, 8 packets dropped by its driver, or of no use to the"
-        " system, 3 packets not metered (ARP), 1 packets not metered (malformed), 4 flows evicted, 11 alerts"
-        " dropped"
+        " packets damaged on the way to the interface, 8 packets dropped by the interface's driver, or of"
+        " no use to the system, 3 packets not metered (ARP), 1 packets not metered (malformed), 4 flows"
+        " evicted, 11 alerts dropped"
     )

@@ -133,9 +133,6 @@ class Collector:
         self.labels.append(capture.label)
         self._maxima.append(highest(capture.windows, self._rules))
         self.windows += len(capture.windows)
-        label = capture.label
-        if label.attack and label.in_scope and label.located and (capture.truth == UNCLEAR).all():
-            self.missed.append(label.path)
         random = np.random.default_rng([self._seed, len(capture.windows), *capture.label.path.encode()])
         for truth in (BENIGN, ATTACK):
             index = np.flatnonzero(capture.truth == truth)
@@ -215,7 +212,10 @@ def collect(
     """Read the records of every labelled capture and draw its windows; `each` sees all of them."""
     collector = Collector(seed, limit)
     for label in labels:
-        capture = capture_windows(label, read(label))
+        records = read(label)
+        if label.in_scope and label.located and label.attack and not label.attack_flows(records).any():
+            collector.missed.append(label.path)
+        capture = capture_windows(label, records)
         if capture is not None:
             collector.add(capture)
             each(capture)
