@@ -4,10 +4,11 @@
 
 Synthetic windows, scaled already, through the shipped bundle's network: LiteRT as a gateway scores
 (one thread, the file's own batch), TensorFlow on the CPU and on a GPU where one is visible, and the
-same Keras code on JAX on whatever device JAX has.  All in one run, each runtime in a process of its
-own; ratios are to LiteRT, else to the first that ran.  What is not installed is left out and named.
+same Keras code on JAX and on PyTorch on whatever device those have.  All in one run, each runtime in a
+process of its own; ratios are to LiteRT, else to the first that ran.  What is not installed is left out
+and named.
 
-For JAX, `python3 -m tests.bench.score` needs nothing but numpy, keras and jax.
+For JAX or PyTorch, `python3 -m tests.bench.score` needs nothing but numpy, keras and that.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ RUNTIMES = (
     Runtime("tensorflow", "tensorflow", "tensorflow"),
     Runtime("tensorflow" + GPU, "tensorflow", "tensorflow"),
     Runtime("jax", "jax", "jax"),
+    Runtime("torch", "torch", "torch"),
 )
 
 
@@ -94,7 +96,7 @@ def in_a_process(runtime: Runtime, arguments: argparse.Namespace) -> tuple[dict[
 
 def measure(arguments: argparse.Namespace) -> dict[str, object]:
     """In the process of one runtime: windows a second for each batch, and what computed them."""
-    start = {"litert": litert, "jax": jax}.get(arguments.runtime)
+    start = {"litert": litert, "jax": jax, "torch": torch}.get(arguments.runtime)
     if start is None:
         gpu = arguments.runtime.endswith(GPU)
         device, prepare = tensorflow(arguments.bundle, gpu)
@@ -207,6 +209,26 @@ def jax(folder: Path) -> tuple[str, Callable[[int], Forward]]:
 
     place = "CPU" if device.platform == "cpu" else f"{device.device_kind} GPU"
     return f"Keras and JAX {backend.__version__} on {place}", prepare
+
+
+def torch(folder: Path) -> tuple[str, Callable[[int], Forward]]:
+    import torch as backend
+
+    backend.backends.cuda.matmul.allow_tf32 = backend.backends.cudnn.allow_tf32 = False
+    spec, network = network_of(folder, unroll=False)
+    device = "cuda" if backend.cuda.is_available() else "cpu"
+
+    def prepare(batch: int) -> Forward:
+        rows, counters = (backend.from_numpy(values).to(device) for values in windows(batch, spec))
+
+        def forward() -> np.ndarray:
+            with backend.inference_mode():
+                return network([rows, counters], training=False)["logit"].cpu().numpy()  # type: ignore[operator,no-any-return]
+
+        return forward
+
+    place = "CPU" if device == "cpu" else f"{backend.cuda.get_device_name()} GPU"
+    return f"Keras and PyTorch {backend.__version__} on {place}", prepare
 
 
 def show(title: str, found: dict[str, dict[str, float]], batches: list[int]) -> None:
