@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from capture import link_types
 from capture.files.kernels import INTERFACE_DTYPE, PacketIndex, index_pcap, index_pcapng, write_pcapng
-from capture.jit import mark_cached
+from capture.jit import DISABLED, KERNELS
 from capture.live.kernels import BlockIndex, index_block
 from capture.meter import FlowMeter
 from capture.packets import PacketBatch
@@ -22,7 +21,7 @@ def load_kernels() -> None:
     Not those that write CSV: `FlowWriter` has them compiled when it writes.  Takes a minute or so
     when `kernels_are_cached` says no, well under a second otherwise.
     """
-    if numba.config.DISABLE_JIT:
+    if DISABLED:
         return
     buffer, index = np.frombuffer(bytearray(_PACKET), np.uint8), PacketIndex.allocate(1)
     index_pcap(buffer, 0, 0, False, 16, 1, index)
@@ -39,4 +38,4 @@ def load_kernels() -> None:
     for records in (meter.process(batch), meter.advance(0), meter.finish()):
         for _ in records:
             pass
-    mark_cached()
+    KERNELS.store.mark_complete()

@@ -114,6 +114,8 @@ def trespasses(imports: tuple[Import, ...]) -> list[str]:
                 shared = {"capture.columns"}
                 if one.importer.startswith("models.training."):  # offline: reads records from files
                     shared.add("capture.records")
+                if one.importer.startswith("models.windows."):  # has kernels, too
+                    shared.add("capture.jit")
                 return there == "models" or one.module in shared
             case _:
                 return there == "ids_daemon" or one.module in ("capture", "models")

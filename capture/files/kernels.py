@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.jit import helper, kernel
-from capture.loads import u16, u16_little, u32, u32_little
+from capture.jit.primitives import u16, u16_little, u32, u32_little
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from capture.jit import helper
-from capture.loads import u8, u16, u32, u64
+from capture.jit.primitives import u8, u16, u32, u64
 from capture.meter.stats import INDEX
 
 OK, ARP, NOT_IP, TRUNCATED, MALFORMED = 0, 1, 2, 3, 4

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from capture.jit import inlined, prefetch
+from capture.jit import inlined
+from capture.jit.primitives import prefetch
 from capture.meter import registers as r
 from capture.meter.decode import OK, decode
 from capture.meter.flow import RARE_FLAGS

@@ -11,7 +11,7 @@ Sources: RFC 2003 and 4213 (IP in IP), RFC 2784 and 2890 (GRE), RFC 2637 (GRE of
 from __future__ import annotations
 
 from capture.jit import helper
-from capture.loads import u8, u16
+from capture.jit.primitives import u8, u16
 from capture.meter.decode import (
     ARP,
     MALFORMED,

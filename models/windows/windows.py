@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.columns import FLOW_DTYPE, feature_matrix, identity_view
+from capture.jit import DISABLED, structured
 from models.home_networks import HOME_NETWORKS
 from models.window_columns import ROW_NAMES, WINDOW
-from models.windows.jit import compile_for, structured
+from models.windows.jit import KERNELS
 from models.windows.kernels import push
 from models.windows.state import (
     COUNT_NAMES,
@@ -92,7 +93,8 @@ class Windows:
         )
         self.capacity = total
         self._out = Output.allocate(_WINDOWS_A_CALL)
-        compile_for(push, self._state, *_views(np.zeros(2, FLOW_DTYPE)), 0, self._out)
+        if not DISABLED:  # for records with gaps between: what is compiled for those takes a single one, too
+            push.prepare(self._state, *_views(np.zeros(2, FLOW_DTYPE)), 0, self._out)
 
     def push(self, records: np.ndarray) -> Iterator[WindowBatch]:
         """Take FLOW_DTYPE records in emission order; yields the windows they make due."""
@@ -113,6 +115,7 @@ class Windows:
 def load_kernels() -> None:
     """Compile the kernels of windows, or load them from the cache; the first `Windows` does, too."""
     Windows(home_networks=(), home_hosts=1, foreign_hosts=1)
+    KERNELS.store.mark_complete()
 
 
 def _views(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,96 @@
+"""Compiled kernels on disk.
+
+A kernel is made of functions and constants of many files.  So the folder is named after all sources that
+kernels of a package are made of, and a change in any of them compiles everything once more; after the
+processor, too, since machine code is made for the one that is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+_COMPILERS = ("numba", "llvmlite")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCode:
+    """One kernel, compiled for arguments of certain types."""
+
+    symbol: str  #: the function in it
+    returns: tuple[str, ...]  #: `int64`, `uint64` or `bool`, one for each value that it gives
+    content: bytes  #: an object file
+
+
+class Store:
+    """A folder of object files for one state of the sources."""
+
+    def __init__(self, name: str, sources: Iterable[Path]) -> None:
+        # How kernels are made is among what they are made of.
+        self._name, self._sources = name, (*sources, *sorted(Path(__file__).parent.glob("*.py")))
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where they are kept: in the user's cache folder, systemd's where there is one."""
+        from llvmlite import binding
+
+        features = binding.get_host_cpu_features().flatten()
+        digest = hashlib.sha256(f"{binding.get_host_cpu_name()} {features}".encode())
+        for compiler in _COMPILERS:
+            digest.update(f"{compiler} {metadata.version(compiler)}\n".encode())
+        for path in self._sources:
+            digest.update(path.read_bytes())
+        base = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(base) / "ids-daemon" / f"{self._name}-{digest.hexdigest()[:16]}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was left to compile once, of these very sources."""
+        return self._complete.exists()
+
+    def mark_complete(self) -> None:
+        """Nothing is left to compile; said only where a folder can be written."""
+        with contextlib.suppress(OSError):
+            self._complete.touch()
+
+    def load(self, name: str, types: str) -> ObjectCode | None:
+        """A kernel for arguments of these types; None where it is not there, or not whole."""
+        try:
+            head, _, content = self._path(name, types).read_bytes().partition(b"\n")
+            told = json.loads(head)
+            if told.pop("sha256") != hashlib.sha256(content).hexdigest():
+                return None
+            return ObjectCode(told["symbol"], tuple(told["returns"]), content)
+        except (OSError, ValueError, KeyError, AttributeError):
+            return None
+
+    def keep(self, name: str, types: str, code: ObjectCode) -> None:
+        """Put a kernel there for the next start; where nothing can be written it is compiled at each."""
+        told = {**asdict(code), "sha256": hashlib.sha256(code.content).hexdigest()}
+        del told["content"]
+        path = self._path(name, types)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(prefix=".", dir=path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(json.dumps(told).encode() + b"\n" + code.content)
+                Path(partial).replace(path)
+            except OSError:
+                Path(partial).unlink(missing_ok=True)
+                raise
+
+    def _path(self, name: str, types: str) -> Path:
+        return self.folder / f"{name}-{hashlib.sha256(types.encode()).hexdigest()[:16]}.o"
+
+    @property
+    def _complete(self) -> Path:
+        return self.folder / "complete"
