@@ -22,6 +22,7 @@ from models.errors import TrainingError
 _COMMAND = "command.json"
 _MADE_BY = "ids-train"  # tells its command.json from another program's
 _ENDINGS = (".json", ".npz", ".new")
+_SHOWN = 12  # letters of a setting that differs
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -60,9 +61,11 @@ class Checkpoint:
 class Checkpoints:
     """The folder of one command.
 
-    folder: made when it is not there; what another command left in it is deleted, file by file.
+    folder: made when it is not there; what a command left in it that had done nothing yet is deleted,
+        file by file.
     command: all that the results depend on, as JSON.
-    Raises TrainingError when the folder holds anything else, by name, or cannot be written.
+    Raises TrainingError when the folder holds what another command has done, by the settings that differ,
+    or anything else, by name, or when it cannot be written.
     """
 
     def __init__(self, folder: Path, command: Mapping[str, Any]) -> None:
@@ -74,6 +77,7 @@ class Checkpoints:
             self.resumed = found == text
             if not self.resumed:
                 if found is not None:
+                    self._refuse_loss(found, text)
                     self._delete()
                 folder.mkdir(parents=True, exist_ok=True)
                 self._write(_COMMAND, text)
@@ -94,6 +98,16 @@ class Checkpoints:
                     f"{self._folder}: holds {path.name}, which is no checkpoint: move it away"
                 )
         return text
+
+    def _refuse_loss(self, found: str, text: str) -> None:
+        """TrainingError where the command that was found has got somewhere: that may be hours of fitting."""
+        names = {path.name for path in self._folder.iterdir() if path.suffix != ".new"}
+        if names - {_COMMAND}:
+            before, now = _differences(_flat(json.loads(found)), _flat(json.loads(text)))
+            raise TrainingError(
+                f"{self._folder}: holds what a fit with {before} has done, not one with {now}: go on with"
+                f" that one, or delete {self._folder} to begin anew"
+            )
 
     def _delete(self) -> None:
         """Its files one by one, never a tree: what is not theirs stays."""
@@ -140,6 +154,24 @@ def _is_ours(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(command, dict) and command.get("made_by") == _MADE_BY
+
+
+def _flat(data: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """What nested JSON objects hold, each by the names that lead to it."""
+    if not isinstance(data, dict):
+        return {path: data}
+    return {key: value for name, one in data.items() for key, value in _flat(one, (*path, name)).items()}
+
+
+def _differences(before: Mapping[tuple[str, ...], Any], now: Mapping[tuple[str, ...], Any]) -> list[str]:
+    """The settings that are not the same, as text, of either side."""
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+
+    def told(side: Mapping[tuple[str, ...], Any]) -> str:
+        # The start of a hash is enough to tell it from another.
+        return ", ".join(f"{key[-1]} {str(side.get(key, 'none'))[:_SHOWN]}" for key in keys)
+
+    return [told(before), told(now)]
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -35,7 +35,8 @@ With DATA, fit the paper's network for single flows from a data set, which the o
 the daemon does not: clean, cut in parts, scale by the training part, fit, set the threshold on the
 validation part, test.
 
-Stopped with Ctrl-C, either leaves OUT.partial, and the same command goes on from there.
+Stopped with Ctrl-C, either leaves OUT.partial, and the same command goes on from there; one with other
+settings is refused until it is deleted.
 """
 
 _LABELS = f"""\

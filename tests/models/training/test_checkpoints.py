@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,19 +24,49 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-def test_the_same_command_goes_on_and_another_begins_anew(tmp_path: Path) -> None:
+def test_the_same_command_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "out.partial"
     assert not kept(folder).resumed
     again = Checkpoints(folder, {"seed": 1})
     assert again.resumed and again.result("fold-0") == {"f1": 0.5}
     arrays = again.of("fold-1").load()
     assert arrays is not None and arrays["a"].tolist() == [0, 1, 2]
-    (folder / "fold-1.new").write_bytes(b"half")
-    other = Checkpoints(folder, {"seed": 2})
-    assert not other.resumed and other.result("fold-0") is None
-    assert names(folder) == {"command.json"}
-    other.remove()
+    again.remove()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "before", "now"),
+    [
+        ({"seed": 2}, "seed 1", "seed 2"),
+        ({"seed": 1, "cut_s": 60}, "cut_s none", "cut_s 60"),
+        ({"settings": {"seed": 1}, "data": "0123456789abcdef"},
+         "data none, seed 1, seed none", "data 0123456789ab, seed none, seed 1"),
+    ],
+)  # fmt: skip
+def test_what_another_command_has_done_is_not_lost(
+    tmp_path: Path, command: dict[str, Any], before: str, now: str
+) -> None:
+    folder = tmp_path / "out.partial"
+    kept(folder)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(TrainingError) as caught:
+        Checkpoints(folder, command)
+    assert str(caught.value) == (
+        f"{folder}: holds what a fit with {before} has done, not one with {now}: go on with that one, or"
+        f" delete {folder} to begin anew"
+    )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert Checkpoints(folder, {"seed": 1}).resumed
+
+
+def test_another_command_begins_anew_where_nothing_was_done(tmp_path: Path) -> None:
+    folder = tmp_path / "out.partial"
+    Checkpoints(folder, {"seed": 1})
+    (folder / "fold-0.new").write_bytes(b"half")
+    other = Checkpoints(folder, {"seed": 2})
+    assert not other.resumed and names(folder) == {"command.json"}
+    assert not Checkpoints(folder, {"seed": 3}).resumed and Checkpoints(folder, {"seed": 3}).resumed
 
 
 @pytest.mark.parametrize("text", ['{"seed": 1}', '{"scripts": {}}', "[]", "{", "\xff"])

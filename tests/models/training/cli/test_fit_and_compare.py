@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.training.checkpoints import Checkpoint
 from models.training.cli import main
 from models.training.paper import searching
 from tests.models.training.flows.making import ML_CSV, line, write
@@ -87,6 +88,31 @@ def test_stopped_fit_tells_where_it_goes_on(
     told = capsys.readouterr()
     assert told.err.splitlines()[0].endswith("out.partial has what is done; the same command goes on there")
     assert told.out.count(f"going on with {tmp_path / 'out.partial'}") == 1
+
+
+def test_a_fit_with_other_settings_leaves_what_a_stopped_one_has_done(
+    needs: None,
+    flows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*args: object, checkpoint: Checkpoint, **other: object) -> None:
+        checkpoint.save({"epoch": np.arange(3)})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.training.paper.flow_fit.fit_epochs", stop)
+    command = ["fit", str(flows), "--out", str(tmp_path / "out"), *TINY.split()]
+    assert main(command) == 130
+    capsys.readouterr()
+    assert main([*command, "--seed", "2", "--filters", "4"]) == 1
+    partial = tmp_path / "out.partial"
+    assert capsys.readouterr().err == (
+        f"ids-train: {partial}: holds what a fit with seed 1, filters 2 has done, not one with seed 2,"
+        f" filters 4: go on with that one, or delete {partial} to begin anew\n"
+    )
+    assert main(command) == 130
+    assert f"going on with {partial}" in capsys.readouterr().out
 
 
 def test_compare_writes_table_1_and_goes_on_where_it_was(
