@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from models.training.cli.data import add_data
-from models.training.cli.options import Subcommands, at_least, need
+from models.training.cli.options import Subcommands, at_least, check_out, need
 
 
 def add(commands: Subcommands) -> None:
@@ -47,5 +47,7 @@ def _compare(args: argparse.Namespace) -> None:
         need(package)
 
     from models.training.cli.compare_flows import compare_flows
+    from models.training.paper.comparing import JOURNAL
 
+    check_out(args.out, JOURNAL)
     compare_flows(args, entries)

@@ -6,7 +6,6 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from models.errors import TrainingError
 from models.training.cli.data import read_data
 from models.training.cli.options import load_tensorflow
 from models.training.flows.reading import need_both
@@ -18,10 +17,6 @@ from models.training.systems.base import Entry
 def compare_flows(args: argparse.Namespace, entries: Sequence[Entry]) -> None:
     """Fit, print and write.  Raises what `main` tells of."""
     results = journal(args.out)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"{args.out}: no folder can be made there: {error.strerror}") from None
     table, read = read_data(args)
     for line in read.lines():
         print(line)

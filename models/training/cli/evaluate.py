@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
-from models.errors import TrainingError
 from models.training.cli.data import add_labels
-from models.training.cli.options import Subcommands, at_least, need, seconds, share_above_0
+from models.training.cli.options import Subcommands, at_least, check_out, need, seconds, share_above_0
 
 PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set", "captures")
 
@@ -82,38 +79,10 @@ def add(commands: Subcommands) -> None:
     evaluate.set_defaults(run=_evaluate)
 
 
-def _check_out(folder: Path) -> None:
-    """TrainingError where no report can be written, which is better known before hours of fitting.
-
-    Leaves nothing behind, so that a command that fails later has made no empty folder.
-    """
-    from models.training.report.page import DATA, PAGE
-
-    if folder.exists() and not folder.is_dir():
-        raise TrainingError(f"{folder}: is a file; name a folder for the report")
-    absent = [one for one in (folder, *folder.parents) if not one.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        for path in (folder / PAGE, folder / DATA):
-            if path.exists():
-                path.open("ab").close()
-    except OSError as error:
-        raise TrainingError(
-            f"{error.filename or folder}: cannot be written ({error.strerror}); name another folder for the"
-            " report"
-        ) from None
-    finally:
-        for one in absent:
-            with suppress(OSError):
-                one.rmdir()
-
-
 def _evaluate(args: argparse.Namespace) -> None:
     for package in ("matplotlib", "sklearn"):
         need(package)
-    _check_out(args.out)
+    check_out(args.out)
     if args.records or args.labels or args.cut or args.protocol == "captures":
         from models.training.cli.evaluate_windows import evaluate_windows
 

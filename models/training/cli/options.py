@@ -1,14 +1,18 @@
-"""What the commands of ids-train share: kinds of options, the progress bar, packages looked for early."""
+"""What the commands of ids-train share: kinds of options, bars, and what is looked for and tried early."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from models.errors import TrainingError
 from models.quiet import no_remarks
 
 if TYPE_CHECKING:
@@ -66,6 +70,35 @@ def need(package: str) -> None:
     """ModuleNotFoundError, which `main` turns into the pip line, without loading what takes seconds."""
     if importlib.util.find_spec(package) is None:
         raise ModuleNotFoundError(name=package)
+
+
+def check_out(folder: Path, *more: str) -> None:
+    """TrainingError where no report can be written, which is better known before hours of fitting.
+
+    more: names of other files that are written there.  Leaves nothing behind, so that a command that fails
+    later has made no empty folder.
+    """
+    from models.training.report.page import DATA, PAGE
+
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder}: is a file; name a folder for the report")
+    absent = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        for path in (folder / name for name in (PAGE, DATA, *more)):
+            if path.exists():
+                path.open("ab").close()
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or folder}: cannot be written ({error.strerror}); name another folder for the"
+            " report"
+        ) from None
+    finally:
+        for one in absent:
+            with suppress(OSError):
+                one.rmdir()
 
 
 def load_tensorflow() -> None:

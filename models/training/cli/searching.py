@@ -8,19 +8,27 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.errors import TrainingError
-from models.training.searching import Best, Grid, Kind, Task, best_of, journal, search, search_report, told
+from models.training.cli.options import check_out
+from models.training.searching import (
+    JOURNAL,
+    Best,
+    Grid,
+    Kind,
+    Task,
+    best_of,
+    journal,
+    search,
+    search_report,
+    told,
+)
 
 if TYPE_CHECKING:
     from models.training.journal import Journal
 
 
 def opened(args: argparse.Namespace, kind: Kind) -> Journal:
-    """The results in --out, whose folder is made; TrainingError where it cannot be, or is of another kind."""
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"{args.out}: no folder can be made there: {error.strerror}") from None
+    """The results in --out; TrainingError where none can be written, or they are of another kind."""
+    check_out(args.out, JOURNAL)
     return journal(args.out, kind)
 
 

@@ -289,7 +289,7 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is_read(
         raise PermissionError(13, "Permission denied", str(dir))
 
     if out == "closed":
-        monkeypatch.setattr("models.training.cli.evaluate.tempfile.TemporaryFile", refused)
+        monkeypatch.setattr("models.training.cli.options.tempfile.TemporaryFile", refused)
     words = [tmp_path / "no-data.csv", "--protocol", "days", "--out", tmp_path / out]
     before = sorted(tmp_path.rglob("*"))
     assert evaluate(*words) == 1

@@ -234,11 +234,34 @@ def test_errors_are_one_line_each(
     assert "only benign flows in the data" in error("compare", benign, "--out", out)
     assert "only benign flows in the data" in error("search", benign, "--out", tmp_path / "s")
     assert "cannot be written" in error("fit", flows, "--out", file / "below")
-    assert "no folder can be made there" in error("compare", flows, "--out", file)
-    assert "no folder can be made there" in error("search", flows, "--out", file / "below")
     assert "no system magic: there are" in error("compare", flows, "--out", out, "--systems", "magic")
     assert "holds no results" in error("fit", flows, "--out", tmp_path / "b", "--from-search", tmp_path)
     assert "no network of these sizes: pooling 99" in error("fit", flows, "--out", out, "--pooling", 99)
+
+
+@pytest.mark.parametrize(
+    ("command", "out", "names"),
+    [
+        ("compare", "file", "file: is a file"),
+        ("compare", "file/below", "file/below: cannot be written"),
+        ("compare", "page", "page/index.html: cannot be written"),
+        ("compare", "results", "results/results.jsonl: cannot be written"),
+        ("search", "file/below", "file/below: cannot be written"),
+        ("search", "page", "page/index.html: cannot be written"),
+        ("search", "results", "results/search.jsonl: cannot be written"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
+    needs: None, command: str, out: str, names: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for name in ("page/index.html", "results/results.jsonl", "results/search.jsonl"):
+        (tmp_path / name).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    assert main([command, str(tmp_path / "no-data.csv"), "--out", str(tmp_path / out)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"ids-train: {tmp_path / names}") and told.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_missing_package_is_the_pip_line(
