@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from models.training.cli.data import add_labels
-from models.training.cli.options import Subcommands, at_least, check_out, need, seconds, share_above_0
+from models.training.cli.options import Subcommands, at_least, check_out, need, share_above_0
+from models.training.cli.records import add_captures
 
 PROTOCOLS = ("as-is", "random", "no-leaks", "days", "cross-set", "captures")
 
@@ -47,15 +48,7 @@ def add(commands: Subcommands) -> None:
         metavar="DATA",
         help="cross-set: what is judged; again for another set",
     )
-    evaluate.add_argument("--records", type=Path, help="folder of flow records of captures")
-    evaluate.add_argument("--labels", type=Path, help="their labels, see `fit --help`")
-    evaluate.add_argument(
-        "--meter", choices=("native", "cicflowmeter"), default="native", help="captures: what metered them"
-    )
-    evaluate.add_argument(
-        "--cut", type=seconds, metavar="SECONDS", help="captures: cut benign ones into pieces, as for fit"
-    )
-    evaluate.add_argument("--folds", type=at_least(2), default=5, help="captures: parts of the origins")
+    add_captures(evaluate.add_argument_group("with --records"))
     evaluate.add_argument(
         "--systems", default="cnn-lstm,random-forest", help="what is fitted (default: %(default)s)"
     )

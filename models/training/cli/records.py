@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from models.training.windows.record_folder import RecordReader
 
 
-def add_records(group: Any) -> list[argparse.Action]:
-    """--records and what goes with it, into a group of a parser's; the options added."""
+def add_captures(group: Any) -> list[argparse.Action]:
+    """--records and --labels with how captures are taken, into a group of a parser's; the options added."""
     return [
-        group.add_argument("--records", type=Path, help="folder of flow records"),
+        group.add_argument("--records", type=Path, help="folder of flow records of captures"),
         group.add_argument(
             "--labels",
             type=Path,
@@ -31,16 +31,23 @@ def add_records(group: Any) -> list[argparse.Action]:
             "--folds", type=at_least(2), default=5, help="parts that origins are dealt into (default 5)"
         ),
         group.add_argument(
-            "--windows",
-            type=at_least(1),
-            default=DEFAULT_WINDOWS,
-            help=f"windows of a capture and class to learn from at most (default {DEFAULT_WINDOWS})",
-        ),
-        group.add_argument(
             "--cut",
             type=seconds,
             metavar="SECONDS",
             help="cut benign captures into pieces of this length, each a capture of its own",
+        ),
+    ]
+
+
+def add_records(group: Any) -> list[argparse.Action]:
+    """What `add_captures` adds, and how much of it is learned from."""
+    return [
+        *add_captures(group),
+        group.add_argument(
+            "--windows",
+            type=at_least(1),
+            default=DEFAULT_WINDOWS,
+            help=f"windows of a capture and class to learn from at most (default {DEFAULT_WINDOWS})",
         ),
     ]
 
