@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import TrainingError
+from models.training.cli import main
 from models.training.cli.data import add_data, read_data
 from tests.models.training.flows.making import CORRECTED, rows, write
 
@@ -41,3 +42,18 @@ def test_reading_draws_no_bar_where_nobody_watches(
 ) -> None:
     read(str(write(tmp_path / "a.csv", CORRECTED, rows(CORRECTED, ["BENIGN"]))))
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("command", ["fit", "search", "evaluate"])
+def test_labelled_captures_are_given_to_all_commands_alike(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        "with --records: --records RECORDS folder of flow records of captures --labels LABELS who attacked"
+        " whom and when: YAML or JSON lines, see `fit --help` --meter {native,cicflowmeter} what metered the"
+        " records --folds FOLDS parts that origins are dealt into (default 5) --cut SECONDS cut benign"
+        " captures into pieces of this length, each a capture of its own"
+    ) in shown
