@@ -40,7 +40,11 @@ CUTS = {"text": paper_text, "matrix": paper_matrix, "time": time_and_group}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is fitted, all but the data."""
+    """What is fitted, all but the data.
+
+    TrainingError for `best` features by time: that split keeps flows apart that differ in features which
+    are then not seen, so some would be learned and judged.
+    """
 
     cut: Cut = "text"
     scale: Kind = "minmax"
@@ -49,6 +53,13 @@ class Settings:
     sizes: Mapping[str, Any] = field(default_factory=lambda: dict(PAPER_SIZES))  #: of PaperSpec
     options: EpochOptions = PAPER_OPTIONS
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.cut == "time" and self.best is not None:
+            raise TrainingError(
+                "the split by time keeps flows apart by all of their features, which the best alone would"
+                " undo; leave --best-features out or take another --split"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "sizes": dict(self.sizes)}
@@ -84,16 +95,7 @@ class FlowFit:
 
 
 def cut_and_scale(table: FlowTable, settings: Settings) -> Parts:
-    """Cut by the protocol; TrainingError where a part lacks a class, or for `best` features by time.
-
-    The split by time keeps flows apart that differ in features which are then not seen: some would be
-    learned and judged.
-    """
-    if settings.cut == "time" and settings.best is not None:
-        raise TrainingError(
-            "the split by time keeps flows apart by all of their features, which the best alone would undo;"
-            " leave --best-features out or take another --split"
-        )
+    """Cut by the protocol; TrainingError where a part lacks a class."""
     split = CUTS[settings.cut](table, settings.seed)
     attack = table.attack
     rows = {"train": split.train, "validation": split.validation, "test": split.test}

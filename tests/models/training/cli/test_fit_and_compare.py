@@ -239,6 +239,17 @@ def test_errors_are_one_line_each(
     assert "no network of these sizes: pooling 99" in error("fit", flows, "--out", out, "--pooling", 99)
 
 
+@pytest.mark.parametrize("command", ["fit", "search"])
+def test_best_features_of_a_split_by_time_are_refused_before_anything_is_read(
+    needs: None, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(tmp_path / "no-data.csv"), "--split", "time", "--best-features", "9"]
+    assert main([command, *words, "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert told.endswith("leave --best-features out or take another --split\n") and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "out", "names"),
     [

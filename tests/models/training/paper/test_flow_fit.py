@@ -120,7 +120,7 @@ def test_leaks_are_counted_on_the_features_that_are_kept() -> None:
 
 def test_best_features_of_a_split_by_time_are_refused() -> None:
     with pytest.raises(TrainingError, match="leave --best-features out or take another --split"):
-        cut_and_scale(table(400), replace(SMALL, best=2, cut="time"))
+        replace(SMALL, best=2, cut="time")
 
 
 def test_sizes_and_options_are_changed_by_name() -> None:
