@@ -57,15 +57,13 @@ def without_leaks(table: FlowTable, shuffles: int) -> list[Trial]:
 def unseen_days(table: FlowTable) -> tuple[list[Trial], list[str]]:
     """Each day in turn is judged by what was learned from the others; and of each that cannot be, why.
 
-    Nothing is learned from days that are all benign or all attacks.  TrainingError where that leaves no day
-    to judge.
+    Nothing is learned from days that are all benign or all attacks, or whose flows are all the same.
+    TrainingError where that leaves no day to judge.
     """
     sound = clean(table, drop_duplicates=False)[0]
     trials, left_out = [], []
     for split in leave_day_out(sound):
-        attack = sound.attack[split.train]
-        if attack.all() or not attack.any():
-            lacking = "benign flows" if len(attack) and attack.all() else "attacks"
+        if lacking := _lacking(sound, split.train):
             left_out.append(f"{split.name}: not judged, those days have no {lacking} to learn from")
             continue
         once = split.train[~redundant(sound.take(split.train))]
@@ -73,9 +71,18 @@ def unseen_days(table: FlowTable) -> tuple[list[Trial], list[str]]:
     if not trials:
         raise TrainingError(
             f"{', '.join(table.files[:3])}: no day can be judged; {'; '.join(left_out)};"
-            " give days that hold both, or take --protocol no-leaks"
+            " give days that hold both and are not all the same, or take --protocol no-leaks"
         )
     return trials, left_out
+
+
+def _lacking(table: FlowTable, rows: Index) -> str:
+    """What nothing can be learned without, and these rows do not have; "" where they have all of it."""
+    attack = table.attack[rows]
+    if attack.all() or not attack.any():
+        return "benign flows" if len(attack) and attack.all() else "attacks"
+    varied = any(np.ptp(table.values[rows, place]) > 0 for place in range(len(table.features)))
+    return "" if varied else "feature that varies"
 
 
 def across_sets(train: FlowTable, tests: Sequence[tuple[str, FlowTable]], seed: int = 1) -> list[Trial]:

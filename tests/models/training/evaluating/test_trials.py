@@ -116,6 +116,22 @@ def test_a_day_that_nothing_can_be_learned_for_is_left_out_and_named() -> None:
     assert left_out == ["all days but 1970-01-01: not judged, those days have no attacks to learn from"]
 
 
+def test_a_day_that_leaves_only_constant_features_to_learn_from_is_left_out_and_named() -> None:
+    # Only the first day's flows differ; the protocol and the port are no such features.
+    values = np.r_[np.random.default_rng(3).uniform(1, 9, (20, 2)), np.full((40, 2), 5.0)]
+    table = times(
+        flow_table(values, [0, 1] * 30, protocol=[6, 6, 17, 17] * 15, port=np.arange(60)),
+        [0] * 20 + [1] * 20 + [2] * 20,
+    )
+    trials, left_out = unseen_days(table)
+    assert [trial.name for trial in trials] == [f"all days but 1970-01-0{day}" for day in (2, 3)]
+    assert left_out == [
+        "all days but 1970-01-01: not judged, those days have no feature that varies to learn from"
+    ]
+    with pytest.raises(TrainingError, match="no day can be judged; .* no feature that varies"):
+        unseen_days(table.take(np.arange(20, 60)))
+
+
 def test_days_of_which_none_can_be_judged_are_refused() -> None:
     values = np.random.default_rng(3).uniform(1, 9, (40, 2))
     table = times(flow_table(values, [1] * 20 + [0] * 20), [0] * 20 + [1] * 20)
