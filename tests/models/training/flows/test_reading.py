@@ -55,6 +55,22 @@ def test_addresses_times_and_protocol_are_kept_where_the_form_has_them(tmp_path:
     assert report.files[0].addresses and report.files[0].clock.startswith("minutes, 12-hour clock")
 
 
+def test_times_since_1970_are_times_in_csv_and_parquet(tmp_path: Path) -> None:
+    stamps = ["1499437800000", "2017-07-07T16:30:01+02:00", "soon"]
+    lines = [line(LABELLED, row, Timestamp=stamp) for row, stamp in enumerate(stamps)]
+    path = write(tmp_path / "a.csv", LABELLED, lines)
+    table, report = read_flows([path])
+    assert table.time.tolist() == [1_499_437_800 * 10**9, 1_499_437_801 * 10**9, NO_TIME]
+    assert (report.files[0].clock, report.files[0].times_unread) == ("seconds", 1)
+    content = pyarrow.csv.read_csv(path)
+    numbers = pa.array([1_499_437_800, None, 3], pa.int64())
+    content = content.set_column(content.column_names.index(" Timestamp"), " Timestamp", numbers)
+    pyarrow.parquet.write_table(content, tmp_path / "a.parquet")
+    table, report = read_flows([tmp_path / "a.parquet"])
+    assert table.time.tolist() == [1_499_437_800 * 10**9, NO_TIME, NO_TIME]
+    assert (report.files[0].clock, report.files[0].times_unread) == ("seconds", 1)
+
+
 def test_what_a_form_lacks_is_unknown(tmp_path: Path) -> None:
     table, report = read_flows([write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["BENIGN"]))])
     assert table.protocol.tolist() == table.source.tolist() == table.destination.tolist() == [-1]

@@ -55,6 +55,68 @@ def test_year_first_stamps_keep_their_hours_and_microseconds() -> None:
     assert said == "finer than seconds"
 
 
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2017-07-07T14:30:00.25Z",
+        "2017-07-07t14:30:00.25z",
+        "2017-07-07T16:30:00.250+02:00",
+        "2017-07-07 16:30:00.25+0200",
+        "2017-07-07T16:30:00.25 +02",
+        "2017-07-07T09:00:00.250000-05:30",
+        "2017-07-08T00:00:00.25+09:30",
+    ],
+)
+def test_stamps_with_a_zone_are_told_in_utc(stamp: str) -> None:
+    times, said, unread = read(stamp)
+    assert times == ["2017-07-07T14:30:00.250000"]
+    assert (said, unread) == ("finer than seconds", 0)
+
+
+def test_a_stamp_with_a_zone_is_of_no_12_hour_clock() -> None:
+    times, said, _ = read("7/7/2017 3:30:00 +02:00", "7/7/2017 9:05:00 +02:00")
+    assert times == ["2017-07-07T01:30:00.000000", "2017-07-07T07:05:00.000000"]
+    assert said == "seconds"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "fine"),
+    [
+        (1_499_437_800, "seconds"),
+        (1_499_437_800_250, "finer than seconds"),
+        (1_499_437_800_250_000, "finer than seconds"),
+        (1_499_437_800_250_000_000, "finer than seconds"),
+    ],
+)
+def test_whole_numbers_are_since_1970_in_the_unit_that_their_size_tells(stamp: int, fine: str) -> None:
+    expected = "2017-07-07T14:30:00" + (".000000" if fine == "seconds" else ".250000")
+    assert read(str(stamp), f" {stamp}.0 ", None) == ([expected, expected, None], fine, 0)
+    clock = Clock()
+    times = clock.read(pa.array([stamp, None], pa.int64()))
+    assert str(np.datetime64(int(times[0]), "ns"))[:26] == expected and times[1] == NO_TIME
+    assert (clock.settle(times), clock.unread) == (fine, 0)
+
+
+def test_seconds_since_1970_may_have_a_fraction() -> None:
+    assert read("1499437800.25") == (["2017-07-07T14:30:00.250000"], "finer than seconds", 0)
+    clock = Clock()
+    times = clock.read(pa.array([1_499_437_800.25, float("nan")], pa.float64()))
+    assert times.tolist() == [1_499_437_800_250_000_000, NO_TIME]
+    assert (clock.settle(times), clock.unread) == ("finer than seconds", 0)
+
+
+@pytest.mark.parametrize("kind", ["text", "number"])
+def test_numbers_that_are_no_time_of_this_century_are_counted(kind: str) -> None:
+    stamps = [0, 180, 946_684_799, 4_102_444_800, 99_999_999_999, 10**18 * 9]
+    clock = Clock()
+    column = pa.array([str(one).encode() for one in stamps]) if kind == "text" else pa.array(stamps)
+    times = clock.read(column)
+    assert times.tolist() == [NO_TIME] * 6
+    assert (clock.settle(times), clock.unread) == ("none", 6)
+    bounds = Clock().read(pa.array([946_684_800, 4_102_444_799_999_999_999]))
+    assert bounds.tolist() == [946_684_800_000_000_000, 4_102_444_799_999_999_999]
+
+
 def test_leap_days_and_ends_of_months_are_counted() -> None:
     times, _, _ = read("2020-02-29 00:00:00", "2020-03-01 00:00:00", "1969-12-31 23:59:59")
     assert times == [
