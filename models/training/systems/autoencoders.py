@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from models.training.adam import adam
 from models.training.epochs import (
     Bools,
     EpochOptions,
@@ -43,7 +44,7 @@ class AutoencoderClassifier:
         check_part(x, y)
         make_deterministic(seed)
         encoder, autoencoder = _autoencoder(x.shape[1], self.sizes)
-        autoencoder.compile("adam", "mean_squared_error")
+        autoencoder.compile(adam(), "mean_squared_error")
         held = None if validation is None else (validation[0], validation[0])
         fit_epochs(autoencoder, x, x, held, self.pretraining, seed, log=log)
         from keras import Sequential, layers
@@ -98,7 +99,7 @@ class StackedForest:
             for size in self.sizes:
                 inner = layers.Dense(size, activation="sigmoid")(inner)
             whole = Model(start, layers.Dense(code.shape[1], activation="sigmoid")(inner))
-            whole.compile("adam", "mean_squared_error")
+            whole.compile(adam(), "mean_squared_error")
             pair = None if held is None else (held, held)
             fit_epochs(whole, code, code, pair, self.options, seed, log=log)
             encoder = Model(start, inner)

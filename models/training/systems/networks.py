@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from models.training.adam import adam
 from models.training.epochs import (
     Bools,
     EpochOptions,
@@ -61,10 +62,8 @@ class Network:
 
 def compiled(model: Any) -> Any:
     """The model with Adam, binary cross-entropy and accuracy."""
-    from keras.optimizers import Adam
-
     # One step of a recurrent network can be far too long; a norm of 1 is not reached otherwise.
-    model.compile(Adam(clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
+    model.compile(adam(clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
     return model
 
 

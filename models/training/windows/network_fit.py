@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.errors import TrainingError
 from models.network import NetworkSpec, Weights, build, weights_to_arrays
+from models.training.adam import adam
 from models.training.windows.rows import WindowRows
 
 
@@ -151,7 +152,7 @@ class _Machine:
             mean.assign(variable)
         steps = options.epochs * -(-windows // options.batch_size)
         schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps, alpha=0.05)
-        optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
+        optimizer = adam(schedule, clipnorm=1.0)
         optimizer.build(fitted)
         # Not by the weights of the batch at hand: a batch of light windows stays a light batch.
         per_batch = 1.0 / (mean_weight * options.batch_size)
