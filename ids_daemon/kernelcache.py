@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-#: Of other versions or installations; some 15 MB each.
+#: Of other versions, installations or processors.
 _KEPT = 3
 #: What the caches are named, and nothing else: NUMBA_CACHE_DIR may say any folder.
 _NAME = re.compile(r"(kernels|windows)-[0-9a-f]{16}")
