@@ -15,7 +15,7 @@ _SOURCES = (
 )
 
 KERNELS = Kernels(Store("windows", _SOURCES))
-kernel, helper = KERNELS.kernel, KERNELS.helper
+kernel = KERNELS.kernel
 
 
 def kernel_folder() -> Path:
