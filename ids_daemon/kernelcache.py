@@ -8,7 +8,7 @@ from pathlib import Path
 
 #: Of other versions, installations or processors.
 _KEPT = 3
-#: What the caches are named, and nothing else: NUMBA_CACHE_DIR may say any folder.
+#: What the caches are named, and nothing else.
 _NAME = re.compile(r"(kernels|windows)-[0-9a-f]{16}")
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from llvmlite import binding
@@ -38,6 +42,8 @@ importlib.import_module("capture.jit.lowering")
 #: `nrt` numba counts no references, which costs more than metering does, and an allocation inside
 #: a kernel is an error.  Division by zero gives infinity or NaN, as in numpy, instead of a check.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+#: What object code may call: there in every process.
+_OF_THE_SYSTEM = {"memcpy", "memmove", "memset", "exp", "log", "pow", "fmod", "floor", "ceil", "sqrt"}
 _UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -55,7 +61,8 @@ def compile_kernel(
     Raises UnsupportedArgumentsError where it takes or gives them in another way than `native` does.
     """
     signature = tuple(numba.typeof(argument) for argument in arguments)
-    compiled.compile(signature)
+    with _unhurried_interrupt():
+        compiled.compile(signature)
     overload = compiled.overloads[signature]
     module = binding.parse_assembly(compiled.inspect_llvm(signature))
     function = module.get_function(overload.fndesc.llvm_func_name)
@@ -65,9 +72,11 @@ def compile_kernel(
         raise UnsupportedArgumentsError(f"{symbol}: numba hands over {takes}, not {expected}")
     function.name = f"{symbol}.kernel"
     module.link_in(binding.parse_assembly(_entry(symbol, expected[2:])))
-    for one in (module.get_function(function.name), *module.global_variables):
-        if not one.is_declaration:
-            one.linkage = "internal"
+    for one in (*module.functions, *module.global_variables):
+        if one.is_declaration and not one.name.startswith("llvm.") and one.name not in _OF_THE_SYSTEM:
+            raise UnsupportedArgumentsError(f"{symbol} calls {one.name}, which numba brings")
+        if not one.is_declaration and one.name != symbol:
+            one.linkage = "internal"  # helpers of one name are in several object files
     for variable in module.global_variables:
         variable.name = ""  # longer than the code
     return ObjectCode(symbol, _returned(overload.signature.return_type), target_machine().emit_object(module))
@@ -90,10 +99,30 @@ def _entry(symbol: str, kinds: Sequence[str]) -> str:
 
 
 def _returned(kind: Any) -> tuple[str, ...]:
+    """The names of the values that a kernel gives, each in a word of its own."""
     names = {numba.types.int64: "int64", numba.types.uint64: "uint64", numba.types.boolean: "bool"}
-    values = kind.types if isinstance(kind, numba.types.BaseTuple) else (kind,)
     if kind == numba.types.none:
         return ()
-    if any(value not in names for value in values):
+    several = isinstance(kind, numba.types.Tuple | numba.types.UniTuple) and len(kind) > 1
+    values = tuple(kind) if several else (kind,)
+    # A struct as C has it: a truth value takes a byte, and a word only where a number or nothing follows.
+    packed = any(one == two == numba.types.boolean for one, two in pairwise(values))
+    if packed or any(value not in names for value in values):
         raise UnsupportedArgumentsError(f"a kernel that gives {kind}")
     return tuple(names[value] for value in values)
+
+
+@contextmanager
+def _unhurried_interrupt() -> Iterator[None]:
+    """Ctrl-C raises at the end, since within LLVM's callbacks it would only be told of and lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        signal.raise_signal(signal.SIGINT)

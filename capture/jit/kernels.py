@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capture.jit.store import Store
+from capture.jit.store import Store, key_of
 
 if TYPE_CHECKING:
     from capture.jit.native import NativeKernel
@@ -53,14 +53,15 @@ class Kernel(Helper):
         super().__init__(function)
         self._store = store
         self._natives: list[NativeKernel] = []
-        self._for_numba = False
+        # What a nested function means hangs on more than its sources.
+        self._for_numba = function.__closure__ is not None
         self._loading = threading.Lock()
 
     def __call__(self, *arguments: Any) -> Any:
         for native in self._natives:
             if native.take(arguments):
                 return native.run()
-        if not self._for_numba and self.prepare(*arguments):
+        if self.prepare(*arguments):
             return self(*arguments)
         return self._by_numba(*arguments)
 
@@ -68,6 +69,8 @@ class Kernel(Helper):
         """Have it compiled, or loaded, for arguments of these types; False where numba must call it."""
         from capture.jit.native import NativeKernel, UnsupportedArgumentsError, describe, leaf_types
 
+        if self._for_numba:
+            return False
         with self._loading:
             if any(native.take(arguments) for native in self._natives):
                 return True
@@ -77,14 +80,16 @@ class Kernel(Helper):
                 return False
             try:
                 described = describe(arguments, types)
-                name = f"{self.function.__module__}.{self.function.__name__}"
+                name = f"{self.function.__module__}.{self.function.__qualname__}"
+                name += f"-{self.function.__code__.co_firstlineno}"
                 code = self._store.load(name, described)
                 if code is None:
                     from capture.jit.compiling import compile_kernel
 
-                    code = compile_kernel(self.dispatcher, f"{name}.{len(self._natives)}", arguments, types)
+                    symbol = f"{name}-{key_of(described)}"
+                    code = compile_kernel(self.dispatcher, symbol, arguments, types)
                     self._store.keep(name, described, code)
-                self._natives.append(NativeKernel(name, code, types))
+                self._natives.append(NativeKernel(name, code, arguments))
             except UnsupportedArgumentsError:
                 self._for_numba = True
                 return False

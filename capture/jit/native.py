@@ -57,7 +57,7 @@ class ArrayType(NamedTuple):
         has = value.flags
         if self.contiguous > has.c_contiguous or self.writeable > has.writeable or self.aligned > has.aligned:
             return None
-        if has.c_contiguous and has.writeable and self.dtype.names is None:  # the quicker way
+        if has.c_contiguous and has.writeable and self.dtype.kind in "biuf":  # the quicker way
             address = ctypes.addressof(_NO_BYTES.from_buffer(value))  # type: ignore[arg-type]
         else:
             address = value.ctypes.data
@@ -110,9 +110,17 @@ def leaves(arguments: Sequence[Any]) -> list[Any]:
     return found
 
 
+def shapes(arguments: Sequence[Any]) -> list[type | None]:
+    """Which arguments are tuples, and of which class."""
+    return [type(one) if isinstance(one, tuple) else None for one in arguments]
+
+
 def leaf_types(arguments: Sequence[Any]) -> list[LeafType]:
     """Raises UnsupportedArgumentsError for all but arrays, whole numbers, truth values, tuples of them."""
-    return [_type_of(value) for value in leaves(arguments)]
+    values = leaves(arguments)
+    if not values:
+        raise UnsupportedArgumentsError("nothing to hand over")
+    return [_type_of(value) for value in values]
 
 
 def _type_of(value: Any) -> LeafType:
@@ -125,8 +133,11 @@ def _type_of(value: Any) -> LeafType:
 
 def describe(arguments: Sequence[Any], types: Sequence[LeafType]) -> str:
     """The types in words: what a compiled kernel is known by."""
-    shape = [f"{type(one).__name__}{len(one)}" if isinstance(one, tuple) else "" for one in arguments]
-    return f"{shape} {[str(one) for one in types]}"
+    told = [
+        f"{kind.__module__}.{kind.__qualname__}{getattr(kind, '_fields', len(one))}" if kind else ""
+        for kind, one in zip(shapes(arguments), arguments)
+    ]
+    return f"{told} {[str(one) for one in types]}"
 
 
 _GIVEN: Mapping[str, Callable[[int], Any]] = {
@@ -153,10 +164,16 @@ class _Block(threading.local):
 
 
 class NativeKernel:
-    """Machine code for arguments of certain types, callable from several threads at once."""
+    """Machine code for arguments like those given, callable from several threads at once.
 
-    def __init__(self, name: str, code: ObjectCode, types: Sequence[LeafType]) -> None:
+    An array that was handed over keeps its shape, type and flags: it is looked at once.  A thread's words are
+    in use until the call ends, so no signal handler may call the kernel that it interrupts.
+    """
+
+    def __init__(self, name: str, code: ObjectCode, arguments: Sequence[Any]) -> None:
+        types = leaf_types(arguments)
         self._name, self._returns = name, [_GIVEN[kind] for kind in code.returns]
+        self._shapes = shapes(arguments)
         ends = list(accumulate(len(one.kinds()) for one in types))
         self._places = list(zip(types, [0, *ends], ends))
         self._block = _Block(len(types), ends[-1], len(code.returns))
@@ -165,16 +182,17 @@ class NativeKernel:
     def take(self, arguments: Sequence[Any]) -> bool:
         """Put the arguments into the thread's words; False when they are of other types."""
         values = leaves(arguments)
-        if len(values) != len(self._places):
+        if len(values) != len(self._places) or shapes(arguments) != self._shapes:
             return False
         known, words = self._block.known, self._block.words
         for i, value in enumerate(values):
-            if known[i]() is value:
+            if known[i]() is value and value is not None:  # what is gone gives None
                 continue
             leaf, first, end = self._places[i]
             found = leaf.words(value)
             if found is None:
                 return False
+            known[i] = _nothing
             words[first:end] = found  # type: ignore[assignment]
             known[i] = weakref.ref(value) if type(leaf) is ArrayType else lambda value=value: value
         return True

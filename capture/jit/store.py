@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -30,12 +30,18 @@ class ObjectCode:
     content: bytes  #: an object file
 
 
+def key_of(text: str) -> str:
+    """What a long text is known by."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class Store:
     """A folder of object files for one state of the sources."""
 
     def __init__(self, name: str, sources: Iterable[Path]) -> None:
         # How kernels are made is among what they are made of.
         self._name, self._sources = name, (*sources, *sorted(Path(__file__).parent.glob("*.py")))
+        self._all_kept = True
 
     @cached_property
     def folder(self) -> Path:
@@ -46,50 +52,71 @@ class Store:
         digest = hashlib.sha256(f"{binding.get_host_cpu_name()} {features}".encode())
         for compiler in _COMPILERS:
             digest.update(f"{compiler} {metadata.version(compiler)}\n".encode())
+        digest.update(repr(sorted(one for one in os.environ.items() if one[0].startswith("NUMBA_"))).encode())
         for path in self._sources:
             digest.update(path.read_bytes())
-        base = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        base = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME")
+        if not base:
+            try:
+                base = str(Path.home() / ".cache")
+            except RuntimeError:  # a user without a home: nothing can be kept
+                base = os.devnull
         return Path(base) / "ids-daemon" / f"{self._name}-{digest.hexdigest()[:16]}"
 
     @property
     def complete(self) -> bool:
         """Whether nothing was left to compile once, of these very sources."""
-        return self._complete.exists()
+        return self._trusted() and self._complete.exists()
 
     def mark_complete(self) -> None:
-        """Nothing is left to compile; said only where a folder can be written."""
-        with contextlib.suppress(OSError):
-            self._complete.touch()
+        """Nothing is left to compile; said only where everything was kept."""
+        if self._all_kept:
+            with contextlib.suppress(OSError):
+                self._complete.touch()
 
     def load(self, name: str, types: str) -> ObjectCode | None:
         """A kernel for arguments of these types; None where it is not there, or not whole."""
         try:
-            head, _, content = self._path(name, types).read_bytes().partition(b"\n")
-            told = json.loads(head)
-            if told.pop("sha256") != hashlib.sha256(content).hexdigest():
+            if not self._trusted():
                 return None
-            return ObjectCode(told["symbol"], tuple(told["returns"]), content)
-        except (OSError, ValueError, KeyError, AttributeError):
+            digest, _, rest = self._path(name, types).read_bytes().partition(b"\n")
+        except OSError:
             return None
+        if digest.decode("ascii", "replace") != hashlib.sha256(rest).hexdigest():
+            return None
+        head, _, content = rest.partition(b"\n")
+        symbol, returns = json.loads(head)
+        return ObjectCode(symbol, tuple(returns), content)
 
     def keep(self, name: str, types: str, code: ObjectCode) -> None:
         """Put a kernel there for the next start; where nothing can be written it is compiled at each."""
-        told = {**asdict(code), "sha256": hashlib.sha256(code.content).hexdigest()}
-        del told["content"]
+        rest = json.dumps([code.symbol, code.returns]).encode() + b"\n" + code.content
         path = self._path(name, types)
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o755, exist_ok=True)
             handle, partial = tempfile.mkstemp(prefix=".", dir=path.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(json.dumps(told).encode() + b"\n" + code.content)
+                    os.fchmod(handle, 0o644)
+                    file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
                 Path(partial).replace(path)
             except OSError:
                 Path(partial).unlink(missing_ok=True)
                 raise
+        except OSError:
+            self._all_kept = False
+
+    def _trusted(self) -> bool:
+        """Whether nobody else may write there: what lies there is run."""
+        try:
+            found = self.folder.stat()
+        except OSError:
+            return False
+        return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
 
     def _path(self, name: str, types: str) -> Path:
-        return self.folder / f"{name}-{hashlib.sha256(types.encode()).hexdigest()[:16]}.o"
+        return self.folder / f"{name}-{key_of(types)}.o"
 
     @property
     def _complete(self) -> Path:

@@ -85,6 +85,7 @@ def test_code_for_arrays_with_gaps_takes_a_single_record(made: Kernels) -> None:
         (lambda a: a, (-(2**63),), -(2**63)),
         (lambda pair, by: len(pair.values) * pair.factor + by, (Pair(np.zeros((2, 3)), 10), -1), 19),
         (lambda a: None, (1,), None),
+        (lambda a, b: (a > b, a, a < b, b), (7, 5), (True, 7, False, 5)),
     ],
 )
 def test_what_a_kernel_gives(
@@ -120,6 +121,58 @@ def test_what_is_handed_over_otherwise_is_called_by_numba_and_not_kept(made: Ker
     assert [fraction(3), fraction(5)] == [0.75, 1.25]  # gives one
     assert made.kernel(total)(np.asfortranarray(np.ones((2, 3)))[0], False) == 3
     assert all("lambda" not in path.name for path in files(made))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "given"),
+    [
+        (lambda a, b: (a > b, a < b, a), (7, 5), (True, False, 7)),  # two bytes side by side
+        (lambda a: (a,), (5,), (5,)),
+        (lambda a: Pair(a, 2), (1,), Pair(1, 2)),  # type: ignore[arg-type]
+        (lambda a: np.random.seed(a), (1,), None),
+        (lambda: 7, (), 7),
+    ],
+)
+def test_what_native_calls_know_nothing_of_is_left_to_numba(
+    made: Kernels, function: Callable[..., Any], arguments: tuple[Any, ...], given: Any
+) -> None:
+    kernel = made.kernel(function)
+    for _ in range(2):
+        found = kernel(*arguments)
+        assert found == given and type(found) is type(given)
+    assert files(made) == []
+
+
+def test_nothing_is_no_array_that_is_gone(made: Kernels) -> None:
+    kernel = made.kernel(total)
+    values = np.arange(3)
+    assert kernel(values, False) == 3
+    del values
+    with pytest.raises(Exception, match="none"):
+        kernel(None, False)
+
+
+def test_tuples_of_other_classes_are_other_arguments(made: Kernels) -> None:
+    class Turned(NamedTuple):
+        factor: int
+        values: np.ndarray
+
+    kernel = made.kernel(lambda pair: 10 * len(pair.values) + pair.factor)
+    assert kernel(Pair(np.zeros(3), 4)) == 34
+    with pytest.raises(Exception, match="Failed in nopython"):
+        kernel((np.zeros(3), 4))
+    assert kernel(Turned(4, np.zeros(3))) == 34
+
+
+def _plus(n: int) -> Callable[[int], int]:
+    return lambda value: value + n
+
+
+def test_functions_of_one_name_are_not_mixed_up(made: Kernels) -> None:
+    assert [made.kernel(_plus(n))(1) for n in range(3)] == [1, 2, 3]
+    one = made.kernel(lambda a: a + 1)
+    other = made.kernel(lambda a: a * 100)
+    assert [one(5), other(5)] == [6, 500]
 
 
 def test_kernels_and_helpers_call_each_other_but_python_no_helper(made: Kernels) -> None:
@@ -182,7 +235,7 @@ def test_what_is_kept_is_called_without_numba_and_what_is_damaged_is_made_anew(t
     first, second = sorted(Path(folder).glob("*.o"))
     whole = first.read_bytes()
     first.write_bytes(whole[:-100])
-    second.write_bytes(b"\x7fELF")
+    second.write_bytes(second.read_bytes().replace(b'"int64"', b'"int32"'))
     assert run(_PROGRAM, tmp_path)[:2] == [expected, True]
     assert first.read_bytes() == whole
     assert run(_PROGRAM, tmp_path)[:2] == [expected, False]
@@ -214,6 +267,44 @@ def test_a_store_is_complete_once_that_was_said_of_these_very_sources(
     source.write_text("second")
     changed = Store("some", [source])
     assert not changed.complete and changed.load("module.name", "types") is None
+
+
+def test_a_folder_where_others_may_write_is_left_alone(made: Kernels) -> None:
+    code = ObjectCode("symbol", ("int64",), b"code")
+    made.store.keep("module.name", "types", code)
+    made.store.mark_complete()
+    assert made.are_cached() and made.store.load("module.name", "types") == code
+    made.store.folder.chmod(0o777)
+    assert not made.are_cached() and made.store.load("module.name", "types") is None
+
+
+def test_nothing_is_called_complete_that_was_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
+    store = Store("some", [])
+    store.folder.parent.mkdir()
+    store.folder.mkdir(mode=0o755)
+    monkeypatch.setattr("tempfile.mkstemp", _no_room)
+    store.keep("module.name", "types", ObjectCode("symbol", (), b"code"))
+    store.mark_complete()
+    assert list(store.folder.iterdir()) == [] and not store.complete
+
+
+def _no_room(**options: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CACHE_DIRECTORY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    store = Store("some", [])
+    store.keep("module.name", "types", ObjectCode("symbol", (), b"code"))
+    assert store.load("module.name", "types") is None and not store.complete
 
 
 def test_the_folder_is_one_that_is_cleaned_up(made: Kernels) -> None:
