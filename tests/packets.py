@@ -391,6 +391,7 @@ def pcapng_bytes(
     interfaces: Sequence[int] | None = None,
     names: Sequence[str] = (),
     byte_order: str = "<",
+    wire_lengths: Sequence[int | None] | None = None,
 ) -> bytes:
     """One section of EPBs with nanosecond stamps; `interfaces` says whose each frame is."""
     parts = [section_header(byte_order)]
@@ -399,7 +400,10 @@ def pcapng_bytes(
         parts.append(interface_description(link_type, byte_order=byte_order, name=name, resolution=9))
     for index, (frame, time_ns) in enumerate(zip(frames, times_ns, strict=True)):
         interface = 0 if interfaces is None else interfaces[index]
-        parts.append(enhanced_packet(frame, time_ns, interface=interface, byte_order=byte_order))
+        wire = None if wire_lengths is None else wire_lengths[index]
+        parts.append(
+            enhanced_packet(frame, time_ns, interface=interface, byte_order=byte_order, wire_length=wire)
+        )
     return b"".join(parts)
 
 

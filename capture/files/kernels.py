@@ -37,6 +37,8 @@ STATISTICS_BLOCK = 5
 
 #: libpcap's largest snap length, and some room for what writers put before a frame.
 MAXIMUM_CAPTURED = 262_144 + 4_096
+#: Of a packet on the wire, twice what a card puts together; what says more is taken as this.
+MAXIMUM_WIRE = 1 << 20
 #: A packet with its options; nothing longer has to be held in memory as a whole.
 MAXIMUM_BLOCK = 1 << 20
 
@@ -141,7 +143,7 @@ def index_pcap(
             return count, position, ZEROS
         index.offset[count] = position + record_header
         index.captured_length[count] = captured
-        index.wire_length[count] = max(captured, wire)
+        index.wire_length[count] = max(captured, min(wire, MAXIMUM_WIRE))
         index.timestamp_ns[count] = seconds * 1_000_000_000 + fraction * fraction_ns
         count += 1
         position += record_header + captured
@@ -232,7 +234,7 @@ def index_pcapng(
 
         index.offset[count] = frame
         index.captured_length[count] = captured
-        index.wire_length[count] = max(captured, wire)
+        index.wire_length[count] = max(captured, min(wire, MAXIMUM_WIRE))
         index.timestamp_ns[count] = last_ns
         index.interface[count] = interfaces[number]["index"]
         index.link_type[count] = interfaces[number]["link_type"]

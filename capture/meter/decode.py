@@ -202,7 +202,7 @@ def decode(buffer, start, captured, wire, link_type, count_cut, packet, counters
 @helper
 def transport_layer(buffer, at, available_end, end, protocol, icmp, fragment, packet):
     """Ports, flags, header and payload length.  `available_end` bounds what can be read, `end`
-    what counts as payload; `icmp` is the protocol number of ICMP under this version of IP."""
+    what counts as header and payload; `icmp` is the protocol number of ICMP under this version of IP."""
     packet.protocol = protocol
     packet.src_port = 0
     packet.dst_port = 0
@@ -222,7 +222,7 @@ def transport_layer(buffer, at, available_end, end, protocol, icmp, fragment, pa
         header = (u8(buffer, at + 12) >> 4) * 4
         if header < 20:
             return MALFORMED
-        header = min(header, available)
+        header = min(header, end - at)  # the whole, where `end` lies behind what was captured
         packet.csv_protocol = TCP
         packet.tcp_flags = u8(buffer, at + 13)
         packet.window = u16(buffer, at + 14)

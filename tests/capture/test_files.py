@@ -25,6 +25,7 @@ from tests.packets import (
     tcp_frame,
     udp_frame,
     write_pcap,
+    write_pcapng,
 )
 
 FRAMES = [
@@ -93,6 +94,14 @@ def test_position_reaches_the_size_on_disk(tmp_path):
         assert capture.size_bytes == path.stat().st_size
         list(capture)
         assert capture.position_bytes == capture.size_bytes
+
+
+@pytest.mark.parametrize("write", [write_pcap, write_pcapng])
+def test_a_wire_length_that_no_packet_has_is_taken_as_the_largest(tmp_path, write):
+    path = write(tmp_path / "a.pcap", FRAMES[:2], TIMES[:2], wire_lengths=[2**31 + 100, 2**32 - 1])
+    with open_capture(path) as capture:
+        (batch,) = capture
+        assert batch.wire_length.tolist() == [2**20, 2**20]
 
 
 def test_snaplen_cut_keeps_the_wire_length_and_never_less_than_captured(tmp_path):

@@ -108,6 +108,20 @@ def test_payload_that_the_snap_length_cut(count_cut: bool, payload: int) -> None
     assert meter.stats.cut_by_snaplen == 1
 
 
+@pytest.mark.parametrize("length", [54, 60, 64, 68, 78, 100])
+@pytest.mark.parametrize("payload", [b"", b"x" * 30])
+def test_options_that_the_snap_length_cut_are_header_all_the_same(length: int, payload: bytes) -> None:
+    segment = tcp(1, 2, "A", payload, options=bytes(24))
+    frame = ethernet(ipv4(CLIENT, SERVER, segment))
+    seen, wire = frame[:length], [len(frame)]
+    whole, cut = one(frame, wire_lengths=wire), one(seen, small_meter(count_cut=True), wire_lengths=wire)
+    assert (whole["fwd_header_length"], whole["total_length_of_fwd_packet"]) == (44, len(payload))
+    assert cut.tobytes() == whole.tobytes()
+    captured = one(seen, small_meter(count_cut=False), wire_lengths=wire)  # as CICFlowMeter has it
+    assert captured["fwd_header_length"] == min(44, len(seen) - 34)
+    assert captured["total_length_of_fwd_packet"] == max(0, len(seen) - 34 - 44)
+
+
 def test_segments_left_to_the_card_run_to_the_end_of_the_frame() -> None:
     meter = small_meter()
     segment = tcp(1, 2, "A", b"x" * 3_000)

@@ -212,13 +212,13 @@ def decode_one(layer: Layer, link_type: int, time_ns: int, count_cut: bool) -> D
         protocol = ip.protocol
         if protocol in (TCP, UDP):
             source_port, destination_port = body.number(0), body.number(2)
+            there = body.wire if count_cut else len(body.data)
             header = 8
             if protocol == TCP:
-                header = min((body.data[12] >> 4) * 4, len(body.data))
+                header = min((body.data[12] >> 4) * 4, there)
                 if (body.data[12] >> 4) < 5:
                     raise NotMetered("malformed")
                 fields |= {"flags": body.data[13], "window": body.number(14)}
-            there = body.wire if count_cut else len(body.data)
             fields |= {"header": header, "payload": max(0, there - header)}
         else:
             fields["icmp"] = (body.data[0], body.data[1])
