@@ -68,6 +68,7 @@ def flows(options: argparse.Namespace) -> int:
 
     from capture import FlowWriter
     from ids_daemon.cli.progressbar import progress
+    from ids_daemon.cli.report import not_metered
     from ids_daemon.sources import CaptureSequence
     from ids_daemon.stages import build_meter, community_ids, load_kernels
 
@@ -100,8 +101,15 @@ def flows(options: argparse.Namespace) -> int:
     if not options.quiet:
         paths = [path for path in (options.output, options.records) if path is not None]
         written = [f"{writer.rows:,} rows in {path}" for writer, path in zip(writers, paths, strict=True)]
-        tell(f"{captures.packets:,} packets: {', '.join(written)}")
-        cut = meter.stats.as_dict().get("cut_by_snaplen", 0)
+        left_out = not_metered(captures.packets, meter.stats.not_metered())
+        tell(f"{captures.packets:,} packets{left_out}: {', '.join(written)}")
+        counted = meter.stats.as_dict()
+        if evicted := counted.get("flows_evicted", 0):
+            tell(
+                f"{evicted:,} flows were cut short, as more than {config.flow.capacity:,} lived at once: "
+                "--capacity keeps more"
+            )
+        cut = counted.get("cut_by_snaplen", 0)
         if cut and len(writers) > 1 and config.detector.meter == "native":
             tell(
                 f"{cut:,} packets are cut by the snap length: beside --records, {options.output} counts them "

@@ -91,7 +91,7 @@ def show_summary(
     """What was read, found and written; `files` maps what to where."""
     stats = pipeline.stats
     rows = [
-        ("packets", f"{stats.packets:,}" + _not_metered(stats.packets, pipeline.meter.stats.not_metered())),
+        ("packets", f"{stats.packets:,}" + not_metered(stats.packets, pipeline.meter.stats.not_metered())),
         ("flows", f"{stats.flows:,}" + (f" ({stats.evicted_records:,} cut short: the flow table "
                                         "was full)" if stats.evicted_records else "")),
         ("windows", _windows(pipeline)),
@@ -109,7 +109,7 @@ def show_summary(
     console.print(table)
 
 
-def _not_metered(packets: int, reasons: dict[str, int]) -> str:
+def not_metered(packets: int, reasons: dict[str, int]) -> str:
     """` (n metered; n ARP, n IPv6)`, and nothing when all were metered."""
     said = [f"{count:,} {NOT_METERED[name]}" for name, count in reasons.items() if count]
     return f" ({packets - sum(reasons.values()):,} metered; {', '.join(said)})" if said else ""

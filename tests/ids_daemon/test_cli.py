@@ -271,6 +271,21 @@ def test_flows_alone_keep_a_flow_for_times_that_run_backwards(
     assert (capture.read_records(str(records))["kind"] == capture.Kind.FINAL).sum() == 3
 
 
+def test_flows_tell_what_was_left_out_and_what_was_cut_short(
+    ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "build_native_meter", REAL_METER)
+    frames = [tcp_frame("10.0.0.1", "10.0.0.2", 20_000 + i, 80, "S") for i in range(1_026)]
+    frames += [arp_frame("10.0.0.1", "10.0.0.2")] * 2 + [frames[0][:40]]
+    path = str(write_pcap(tmp_path / "some.pcap", frames, [at(0)] * 1_029))
+    flows = tmp_path / "f.csv"
+    assert ids("flows", path, "-o", str(flows), "--capacity", "1024").err.splitlines() == [
+        "ids-daemon: 1,029 packets (1,026 metered; 2 ARP, 1 cut before the headers end):"
+        f" 1,026 rows in {flows}",
+        "ids-daemon: 2 flows were cut short, as more than 1,024 lived at once: --capacity keeps more",
+    ]
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_flows_of_tunnels_are_the_inner_ones_when_asked_for(
     ids: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
