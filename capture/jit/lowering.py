@@ -13,6 +13,13 @@ from numba.extending import lower_builtin, type_callable
 from capture.jit.primitives import CACHE_LINE, LOADS, Order, prefetch
 
 
+def _operands(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
+    """The array, and the place in it as a word."""
+    array_type, index_type = signature.args
+    view = context.make_array(array_type)(context, builder, arguments[0])
+    return view, context.cast(builder, arguments[1], index_type, types.intp)
+
+
 def _lower_load(function: Callable[..., Any], bits: int, order: Order) -> None:
     @type_callable(function)
     def typed(context: Any) -> Any:
@@ -23,9 +30,7 @@ def _lower_load(function: Callable[..., Any], bits: int, order: Order) -> None:
 
     @lower_builtin(function, types.Array, types.Integer)
     def lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array_type, index_type = signature.args
-        view = context.make_array(array_type)(context, builder, arguments[0])
-        index = context.cast(builder, arguments[1], index_type, types.intp)
+        view, index = _operands(context, builder, signature, arguments)
         place = cgutils.gep_inbounds(builder, view.data, index)
         value = builder.load(builder.bitcast(place, ir.IntType(bits).as_pointer()), align=1)
         if bits > 8 and order != sys.byteorder:
@@ -48,9 +53,8 @@ def _prefetch_type(context: Any) -> Any:
 @lower_builtin(prefetch, types.Array, types.Integer)
 def _prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """`llvm.prefetch` of all cache lines of an item, to be written."""
-    array_type, index_type = signature.args
-    view = context.make_array(array_type)(context, builder, arguments[0])
-    index = context.cast(builder, arguments[1], index_type, types.intp)
+    array_type = signature.args[0]
+    view, index = _operands(context, builder, signature, arguments)
     item = cgutils.get_item_pointer(context, builder, array_type, view, [index])
     item = builder.bitcast(item, cgutils.voidptr_t)
     number = ir.IntType(32)

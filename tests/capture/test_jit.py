@@ -49,6 +49,13 @@ def files(kernels: Kernels) -> list[Path]:
     return sorted(kernels.store.folder.glob("*.o"))
 
 
+def check_twice(kernel: Kernel, arguments: tuple[Any, ...], given: Any) -> None:
+    """At its first call, and when everything is ready, a kernel gives the same, and of the same type."""
+    for _ in range(2):
+        found = kernel(*arguments)
+        assert found == given and type(found) is type(given)
+
+
 def test_each_kind_of_argument_has_code_of_its_own(made: Kernels) -> None:
     kernel = made.kernel(total)
     numbers = np.arange(10)
@@ -91,10 +98,7 @@ def test_code_for_arrays_with_gaps_takes_a_single_record(made: Kernels) -> None:
 def test_what_a_kernel_gives(
     made: Kernels, function: Callable[..., Any], arguments: tuple[Any, ...], given: Any
 ) -> None:
-    kernel = made.kernel(function)
-    for _ in range(2):
-        found = kernel(*arguments)
-        assert found == given and type(found) is type(given)
+    check_twice(made.kernel(function), arguments, given)
     assert len(files(made)) == 1
 
 
@@ -136,10 +140,7 @@ def test_what_is_handed_over_otherwise_is_called_by_numba_and_not_kept(made: Ker
 def test_what_native_calls_know_nothing_of_is_left_to_numba(
     made: Kernels, function: Callable[..., Any], arguments: tuple[Any, ...], given: Any
 ) -> None:
-    kernel = made.kernel(function)
-    for _ in range(2):
-        found = kernel(*arguments)
-        assert found == given and type(found) is type(given)
+    check_twice(made.kernel(function), arguments, given)
     assert files(made) == []
 
 
