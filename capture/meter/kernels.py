@@ -16,6 +16,15 @@ from capture.columns import Close, Kind
 from capture.jit import helper, inlined, kernel
 from capture.meter import registers as r
 from capture.meter.decode import ICMP, ICMPV6, OK, TCP, UDP
+from capture.meter.due import (
+    DUE_NS,
+    EXPIRY,
+    due_insert,
+    due_remove,
+    first_due,
+    overdue,
+    take_in_order,
+)
 from capture.meter.flow import (
     ACK,
     READY,
@@ -27,30 +36,13 @@ from capture.meter.flow import (
     start_flow,
 )
 from capture.meter.lookahead import look_ahead, look_at_due
+from capture.meter.memories import remember, reminder_of, second_sight
 from capture.meter.rows import mark_told, write_record
-from capture.meter.state import ACTIVE_AGE, DUE_SECONDS, GROUP, READY_AGE, SINGLE
+from capture.meter.state import ACTIVE_AGE, GROUP, READY_AGE, SINGLE
 from capture.meter.stats import INDEX
-from capture.meter.table import (
-    DUE_NS,
-    age_append,
-    age_remove,
-    chain,
-    due_insert,
-    due_remove,
-    find,
-    first_due,
-    oldest,
-    overdue,
-    remember,
-    reminder_of,
-    set_key,
-    starts_before,
-    unchain,
-)
+from capture.meter.table import age_append, age_remove, chain, find, oldest, set_key, unchain
 
 TIMEOUT_US = 120_000_000
-EXPIRY = len(DUE_SECONDS) - 1
-SIGHT_NS = 100_000_000  # the second sight of a forwarded flow comes within this time
 ROOM = 3  # records that one packet can yield besides those that were due
 
 # Typed: a plain constant as an argument would make a kernel of its own.
@@ -65,7 +57,7 @@ _REASON_0 = INDEX["arp"] - 1  # decode's codes follow OK = 0 in the order of the
 _TCP, _UDP, _ICMPS, _OTHERS = INDEX["tcp"], INDEX["udp"], INDEX["icmp"], INDEX["other_protocols"]
 _CREATED, _N_EXPIRED, _CUT = INDEX["flows_created"], INDEX["flows_expired"], INDEX["flows_cut"]
 _N_EVICTED, _AT_END, _SNAPSHOTS = INDEX["flows_evicted"], INDEX["flows_at_end"], INDEX["snapshots"]
-_STRAGGLERS, _SECOND = INDEX["stragglers"], INDEX["second_sights"]
+_STRAGGLERS = INDEX["stragglers"]
 
 
 class Batch(NamedTuple):
@@ -114,7 +106,7 @@ def news(table, at):
 @inlined
 def release(table, at):
     """Take a written flow out of every list; its entry is free again."""
-    unchain(table, at)
+    unchain(table.slots, table.chains, at)
     due_remove(table, at)
     age_remove(table, at)
     release_state(table, at)
@@ -205,7 +197,7 @@ def new_flow(table, p, rows, n):
     start_flow(table, at, p, is_backward(flow, p))
     cold.second_sight = second_sight(table, p)
     table.dues[at].start_ns = p.time_ns
-    chain(table, at, p.hash)
+    chain(table.slots, table.chains, at, p.hash)
     due_insert(table, at, _ZERO)
     age_append(table, at, SINGLE)
     table.counters[_CREATED] += 1
@@ -218,21 +210,6 @@ def is_backward(flow, p):
     if p.src_hi == p.dst_hi and p.src_lo == p.dst_lo:
         return 0
     return 1 if p.larger != flow.source_is_b else 0
-
-
-@inlined
-def second_sight(table, p):
-    """1 when the same 5-tuple started on another interface less than 100 ms ago."""
-    hashed = p.tuple_hash
-    sight = table.sights[(hashed >> np.uint64(32)) & np.uint64(len(table.sights) - 1)]
-    gap = p.time_ns - sight.time_ns
-    if sight.hash == hashed and sight.interface != p.interface and gap >= 0 and gap < SIGHT_NS:
-        table.counters[_SECOND] += 1
-        return 1
-    sight.hash = hashed
-    sight.time_ns = p.time_ns
-    sight.interface = p.interface
-    return 0
 
 
 @helper
@@ -344,21 +321,15 @@ def write_remaining(table, order, first, rows):
 
 @kernel
 def live_flows(table, order, heads):
-    """Fill `order` with the live flows by (flow start, key), merging the due lists -> count.
+    """Fill `order` with the live flows by (flow start, key) -> count; what is due is used up by it.
 
-    `heads` is scratch, an entry a due list.
+    `heads` has the first flow of each due list, and is scratch.
     """
-    for which in range(len(DUE_NS)):
-        heads[which] = table.due_ends[which, 0]
     n = 0
-    while True:
-        best = -1
-        for which in range(len(DUE_NS)):
-            at = heads[which]
-            if at >= 0 and (best < 0 or starts_before(table, at, heads[best])):
-                best = which
-        if best < 0:
-            return n
-        order[n] = heads[best]
-        heads[best] = table.dues[heads[best]].next
+    while n < len(order):
+        at = take_in_order(table, heads)
+        if at < 0:
+            break
+        order[n] = at
         n += 1
+    return n

@@ -16,7 +16,7 @@ from capture.meter import registers as r
 from capture.meter.decode import OK, decode
 from capture.meter.flow import RARE_FLAGS
 from capture.meter.state import GROUP
-from capture.meter.table import bucket_of, complete_key, oldest, slot_of
+from capture.meter.table import complete_key, oldest, slot_of
 from capture.meter.tunnels import decode_inside
 
 _FLAGS = 47  # where a TCP segment's flags are in an Ethernet frame: in its first cache line or the second
@@ -45,13 +45,13 @@ def look_ahead(table, batch, first, options):
             p.code = decode(batch.buffer, start, captured, wire, link, count_cut, p, table.counters)
         if p.code == OK:
             complete_key(table, p, options.key_vlan)
-            prefetch(slots, slot_of(table, p.hash))
+            prefetch(slots, slot_of(slots, p.hash))
     for j in range(count):
         p = packets[j]
         p.entry = -1
         if p.code != OK:
             continue
-        at = slots[slot_of(table, p.hash)]
+        at = slots[slot_of(slots, p.hash)]
         p.entry = at
         if at >= 0:
             prefetch(flows, at)
@@ -59,8 +59,7 @@ def look_ahead(table, batch, first, options):
             if p.tcp_flags & RARE_FLAGS:
                 prefetch(table.cold_flows, at)
         else:
-            bucket, _ = bucket_of(table, p.hash)
-            prefetch(table.tags, bucket)
+            prefetch(table.reminder_slots, slot_of(table.reminder_slots, p.hash))
     for j in range(count):
         p = packets[j]
         at = p.entry
@@ -81,7 +80,7 @@ def look_at_victims(table, count):
         if victim < 0:
             break
         prefetch(table.directions, victim)
-        prefetch(table.slots, slot_of(table, table.chains[victim].hash))
+        prefetch(table.slots, slot_of(table.slots, table.chains[victim].hash))
         victim = table.ages[victim].next
         if victim >= 0:
             prefetch(table.flows, victim)

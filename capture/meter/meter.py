@@ -11,7 +11,7 @@ from capture.columns import FLOW_DTYPE, ROW_DTYPE, WHOLE_RECORD
 from capture.jit import structured
 from capture.meter import kernels
 from capture.meter import registers as r
-from capture.meter.state import DUE_SECONDS, allocate, empty
+from capture.meter.state import allocate, empty
 from capture.meter.stats import MeterStats
 from capture.packets import PacketBatch
 
@@ -99,7 +99,7 @@ class FlowMeter:
     def finish(self) -> Iterator[np.ndarray]:
         """The end of the capture: every live flow is written, by start and key; then nothing is known."""
         order = np.empty(self.live, np.int32)
-        kernels.live_flows(self._table, order, np.empty(len(DUE_SECONDS), np.int32))
+        kernels.live_flows(self._table, order, self._table.due_ends[:, 0].copy())
         first = 0
         while first < len(order):
             first, written = kernels.write_remaining(self._table, order, first, self._rows)

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capture.jit import structured
 from capture.meter import registers as r
 from capture.meter.memory import zeros
 from capture.meter.stats import COUNTERS
@@ -219,13 +218,15 @@ SINGLE, READY_AGE, ACTIVE_AGE = 0, 1, 2
 #: Packets that are decoded, and whose flows are brought into the cache, ahead of metering them.
 GROUP = 16
 
-#: Ways of a bucket of the reminder table.
-REMINDER_WAYS = 8
+#: New flows that are kept in mind to know their second sight.
+SIGHTS = 4096
 
 #: Secret numbers of the hash, see hashing.py.
 HASH_KEYS = 11
 
-_SIGHT_DTYPE = np.dtype([("hash", np.uint64), ("time_ns", np.int64), ("interface", np.int64)], align=True)
+_SIGHT_DTYPE = np.dtype(
+    [("tuple_hash", np.uint64), ("time_ns", np.int64), ("interface", np.int64)], align=True
+)
 
 
 class Table(NamedTuple):
@@ -243,16 +244,19 @@ class Table(NamedTuple):
     ages: np.ndarray  #: (capacity,) AGE_DTYPE
     slots: np.ndarray  #: (power of two >= 2 * capacity,) int32, head of a hash chain or -1
     due_ends: np.ndarray  #: (classes, 2) int32, head and tail of the list of each due class
-    due_hint: np.ndarray  #: (classes,) int32, last place of an insertion out of order
+    late: np.ndarray  #: (classes, capacity) int32, heap of each due class
+    late_counts: np.ndarray  #: (classes,) int32, flows in it
     age_ends: np.ndarray  #: (3, 2) int32
     free: np.ndarray  #: (capacity,) int32, stack of free entries
     free_seconds: np.ndarray  #: (capacity,) int32, stack of what was given back to a pool
     free_rare_flows: np.ndarray  #: (capacity,) int32, likewise
     free_rare_directions: np.ndarray  #: (2 * capacity,) int32, likewise
-    reminders: np.ndarray  #: (power of two,) REMINDER_DTYPE, REMINDER_WAYS to a bucket
-    tags: np.ndarray  #: (reminders,) uint16, some bits of a reminder's hash; 0 where there is none
-    stamps: np.ndarray  #: (reminders,) int64, order of writing: the oldest of a bucket is replaced
-    sights: np.ndarray  #: (power of two,) recent flows by 5-tuple, to know a second sight
+    reminders: np.ndarray  #: (memory,) REMINDER_DTYPE, a ring
+    reminder_chains: np.ndarray  #: (memory,) CHAIN_DTYPE
+    reminder_slots: np.ndarray  #: (power of two >= 2 * memory,) int32, head of a hash chain or -1
+    sights: np.ndarray  #: (SIGHTS,) recent flows by 5-tuple, to know a second sight, a ring
+    sight_chains: np.ndarray  #: (SIGHTS,) CHAIN_DTYPE
+    sight_slots: np.ndarray  #: (2 * SIGHTS,) int32, head of a hash chain or -1
     hash_keys: np.ndarray  #: (HASH_KEYS,) uint64
     registers: np.ndarray  #: int64, see registers.py: clock, free count, ...
     counters: np.ndarray  #: int64, see stats.py
@@ -264,9 +268,8 @@ def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
 
     Without `sweep` no flow expires by the clock.
     """
-    slots = 1 << max(4, (2 * capacity - 1).bit_length())
-    reminders = 1 << max(3, (memory - 1).bit_length())
     places = np.dtype(np.int32)
+    classes = len(DUE_SECONDS)
     table = Table(
         flows=zeros(capacity, FLOW_STATE_DTYPE, scattered=True),
         cold_flows=zeros(capacity, COLD_FLOW_DTYPE, scattered=True),
@@ -277,40 +280,48 @@ def allocate(capacity: int, memory: int, seed: int, sweep: bool) -> Table:
         chains=zeros(capacity, CHAIN_DTYPE, scattered=True),
         dues=zeros(capacity, DUE_DTYPE, scattered=True),
         ages=zeros(capacity, AGE_DTYPE, scattered=True),
-        slots=zeros(slots, places, scattered=True),
-        due_ends=np.zeros((len(DUE_SECONDS), 2), np.int32),
-        due_hint=np.zeros(len(DUE_SECONDS), np.int32),
+        slots=zeros(_slots(capacity), places, scattered=True),
+        due_ends=np.zeros((classes, 2), np.int32),
+        late=zeros(classes * capacity, places).reshape(classes, capacity),
+        late_counts=np.zeros(classes, np.int32),
         age_ends=np.zeros((3, 2), np.int32),
         free=zeros(capacity, places),
         free_seconds=zeros(capacity, places),
         free_rare_flows=zeros(capacity, places),
         free_rare_directions=zeros(2 * capacity, places),
-        reminders=zeros(reminders, REMINDER_DTYPE),
-        tags=zeros(reminders, np.dtype(np.uint16)),
-        stamps=zeros(reminders, np.dtype(np.int64)),
-        sights=structured(np.zeros(4096, _SIGHT_DTYPE)),
+        reminders=zeros(memory, REMINDER_DTYPE),
+        reminder_chains=zeros(memory, CHAIN_DTYPE),
+        reminder_slots=zeros(_slots(memory), places, scattered=True),
+        sights=zeros(SIGHTS, _SIGHT_DTYPE),
+        sight_chains=zeros(SIGHTS, CHAIN_DTYPE),
+        sight_slots=zeros(_slots(SIGHTS), places),
         hash_keys=_hash_keys(seed),
         registers=np.zeros(r.COUNT, np.int64),
         counters=np.zeros(len(COUNTERS), np.int64),
         packets=zeros(GROUP, PACKET_DTYPE),
     )
     table.registers[r.CLOCK] = r.NEVER
-    table.registers[r.DUE_CLASSES] = len(DUE_SECONDS) if sweep else len(DUE_SECONDS) - 1
+    table.registers[r.DUE_CLASSES] = classes if sweep else classes - 1
     table.directions[capacity]["rare"] = -1
     empty(table)
     return table
 
 
 def empty(table: Table) -> None:
-    """Let go of all flows at once, and of what was remembered of ended ones; clock and counters stay."""
-    for heads in (table.slots, table.due_ends, table.due_hint, table.age_ends):
+    """Let go of all flows at once, and of what was remembered of others; clock and counters stay."""
+    for heads in (table.slots, table.reminder_slots, table.sight_slots, table.due_ends, table.age_ends):
         heads.fill(-1)
-    table.tags.fill(0)
+    table.late_counts.fill(0)
     capacity = len(table.flows)
     table.free[:] = np.arange(capacity - 1, -1, -1)
     table.registers[r.FREE] = capacity
     table.registers[r.NEXT_DUE] = r.FAR
     table.registers[r.SECONDS : r.COUNT] = 0
+
+
+def _slots(entries: int) -> int:
+    """Slots for the hash chains of so many entries."""
+    return 1 << max(4, (2 * entries - 1).bit_length())
 
 
 def _hash_keys(seed: int) -> np.ndarray:

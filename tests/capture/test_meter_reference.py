@@ -172,6 +172,20 @@ def test_long_traffic_has_the_records_of_the_reference(seed: int, sweep: bool) -
     assert_same(records_of(batch, small_meter(sweep=sweep)), expected_of(packets, sweep=sweep))
 
 
+@pytest.mark.parametrize("sweep", [True, False])
+def test_many_flows_whose_times_come_in_any_order_have_the_records_of_the_reference(sweep: bool) -> None:
+    choose = random.Random(11).choice
+    ends = [(f"10.0.1.{n}", 1_000 + n) for n in range(120)]
+    conversations = [(choose((6, 17)), end, ("10.0.0.1", 80)) for end in ends]
+    kinds = (conversations, (False, True), FLAGS, PAYLOADS, ICMP_MESSAGES, BURSTS)
+    built = [
+        build((0, *(choose(kind) for kind in kinds)), START_NS + choose(range(150_000)) * 1_000_000, number)
+        for number in range(1_000)
+    ]
+    batch = batch_of([frame for frame, _ in built], [p.time_ns for _, p in built])
+    assert_same(records_of(batch, small_meter(sweep=sweep)), expected_of([p for _, p in built], sweep=sweep))
+
+
 def test_random_traffic_reaches_every_rule() -> None:
     """What the tests above compare is there to be compared."""
     records = [r for seed in range(2) for r in expected_of(traffic(random_events(seed, 1_000))[1])]

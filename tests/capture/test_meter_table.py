@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from capture.columns import Close, Kind
+from capture.columns import FLOW_DTYPE, Close, Kind
 from capture.meter import FlowMeter, MeterStats
+from capture.meter.state import SIGHTS
 from capture.meter.stats import REASONS
+from capture.packets import PacketBatch
 from tests.capture.metering import datagram, records_of, reply, request, small_meter, timed_batch
 from tests.packets import arp_frame, at, batch_of, ethernet, tcp_frame, udp_frame
 
@@ -92,6 +94,40 @@ def test_the_oldest_reminder_goes_and_the_others_still_hold() -> None:
     records = records_of(timed_batch(answers), meter)
     sources = {int(max(r["src_port"], r["dst_port"])): int(r["src_port"]) for r in records}
     assert sources == {1_000: 80} | {1_000 + number: 1_000 + number for number in range(1, 9)}
+
+
+def outcomes(batch: PacketBatch, **options: int) -> tuple[bytes, dict[str, int]]:
+    meter = small_meter(**options)
+    return records_of(batch, meter).tobytes(), meter.stats.as_dict()
+
+
+def test_what_is_forgotten_does_not_depend_on_the_seed() -> None:
+    """Clients whose servers speak on after their flows ended, more of them than can be remembered."""
+    chosen = np.random.default_rng(2).integers(1, 255, (100, 3))
+    clients = [f"10.{a}.{b}.{c}" for a, b, c in chosen]
+    asked = [(n / 100, tcp_frame(c, "192.0.2.1", 1_000, 80, "A", b"a")) for n, c in enumerate(clients)]
+    answers = [(200 + n / 100, tcp_frame("192.0.2.1", c, 80, 1_000, "A")) for n, c in enumerate(clients)]
+    batch = timed_batch([*asked, *answers])
+    first, counts = outcomes(batch, memory=64, seed=1)
+    # Each answer's flow finds its client's reminder but for the 36 clients that went first.
+    assert counts["reminders_replaced"] >= 36
+    turned = np.frombuffer(first, FLOW_DTYPE)
+    turned = turned[(turned["kind"] != Kind.SNAPSHOT) & (turned["src_port"] == 80)]
+    assert len(turned) == 36
+    for seed in range(2, 6):
+        assert outcomes(batch, memory=64, seed=seed) == (first, counts)
+
+
+@pytest.mark.parametrize(("between", "recognised"), [(SIGHTS - 1, 1), (SIGHTS, 0)])
+def test_the_newest_flows_are_kept_for_a_second_sight(between: int, recognised: int) -> None:
+    """As many as there is room for, whatever the seed."""
+    frames = [udp_frame("10.0.0.1", "192.0.2.1", 1_000, 53)]
+    frames += [udp_frame(f"10.1.{n >> 8}.{n & 255}", "192.0.2.1", 1_000, 53) for n in range(between)]
+    batch = batch_of([*frames, frames[0]], np.arange(between + 2), interface=[0] * (between + 1) + [1])
+    for seed in range(3):
+        meter = small_meter(capacity=2 * SIGHTS, seed=seed)
+        records_of(batch, meter)
+        assert meter.stats.second_sights == recognised
 
 
 @pytest.mark.parametrize("bounds", [{"capacity": 0}, {"memory": 0}])
