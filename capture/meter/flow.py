@@ -12,6 +12,7 @@ from capture.meter import registers as r
 from capture.meter.state import SINGLE
 from capture.meter.subflows import begins_subflow
 from capture.meter.table import give_back, take
+from capture.meter.times import microseconds
 
 OPEN, FIRST_FIN, SECOND_FIN, READY = 0, 1, 2, 3
 
@@ -111,7 +112,7 @@ def add_packet(table, at, p, is_backward):
     """A further packet of a flow."""
     flow = table.flows[at]
     now = p.time_us
-    last = flow.last_ns // 1000
+    last = microseconds(flow.last_ns)
     gap = now - last
     add_gap(table, at, gap, last, now)
     flow.last_ns = p.time_ns
@@ -218,7 +219,7 @@ def add_gap(table, at, gap, last, now):
         if is_long(flow, gap):
             add_long_gap(flow, rare, gap)
         if gap > ACTIVITY_US:
-            end_period(rare, flow.start_ns // 1000, last, now)
+            end_period(rare, microseconds(flow.start_ns), last, now)
     flow.iat_squared += gap * gap
     if not begins_subflow(now, last):
         table.cold_flows[at].no_subflows += 1
@@ -346,7 +347,7 @@ def add_bulk(own, rare, now, last, payload):
         rare.bulk_time += now - last
 
 
-@helper
+@inlined
 def advance_state(flow, flags, is_backward):
     """FIN, RST and ACK of a further TCP packet -> 1 when the flow has just become READY."""
     was_ready = flow.state == READY

@@ -41,6 +41,7 @@ from capture.meter.rows import mark_told, write_record
 from capture.meter.state import ACTIVE_AGE, GROUP, READY_AGE, SINGLE
 from capture.meter.stats import INDEX
 from capture.meter.table import age_append, age_remove, chain, find, oldest, set_key, unchain
+from capture.meter.times import microseconds
 
 TIMEOUT_US = 120_000_000
 ROOM = 3  # records that one packet can yield besides those that were due
@@ -120,7 +121,7 @@ def close_flow(table, at):
     flow = table.flows[at]
     carried = 0
     if flow.csv_protocol == TCP:
-        carried = table.cold_flows[at].carried_us + flow.last_ns // 1000 - flow.start_ns // 1000
+        carried = table.cold_flows[at].carried_us + microseconds(flow.last_ns) - microseconds(flow.start_ns)
     remember(table, at, flow.state == READY, carried)
     release(table, at)
 
@@ -191,7 +192,7 @@ def new_flow(table, p, rows, n):
         reopened = reminder.ready and (p.tcp_flags & SYN) and not (p.tcp_flags & ACK)
         if p.csv_protocol == TCP and not reopened:
             flow.source_is_b = reminder.source_is_b
-            cold.carried_us = reminder.carried_us + p.time_us - reminder.last_ns // 1000
+            cold.carried_us = reminder.carried_us + p.time_us - microseconds(reminder.last_ns)
         if p.time_ns - reminder.last_ns < TIMEOUT_US * 1000 and p.time_ns < table.registers[r.CLOCK]:
             table.counters[_STRAGGLERS] += 1
     start_flow(table, at, p, is_backward(flow, p))
@@ -212,10 +213,10 @@ def is_backward(flow, p):
     return 1 if p.larger != flow.source_is_b else 0
 
 
-@helper
+@inlined
 def cut_reason(flow, p):
     """Why the packet ends the flow it belongs to and starts another, or NONE."""
-    if p.time_us - flow.start_ns // 1000 > TIMEOUT_US:
+    if p.time_us - microseconds(flow.start_ns) > TIMEOUT_US:
         return _TIMEOUT
     if flow.state == READY and p.tcp_flags & SYN:
         return _REOPENED

@@ -17,6 +17,7 @@ from capture.meter.decode import OK, decode
 from capture.meter.flow import RARE_FLAGS
 from capture.meter.state import GROUP
 from capture.meter.table import complete_key, oldest, slot_of
+from capture.meter.times import microseconds
 from capture.meter.tunnels import decode_inside
 
 _FLAGS = 47  # where a TCP segment's flags are in an Ethernet frame: in its first cache line or the second
@@ -33,7 +34,7 @@ def look_ahead(table, batch, first, options):
     for j in range(count):
         p, i = packets[j], first + j
         p.time_ns = batch.timestamp_ns[i]
-        p.time_us = batch.timestamp_ns[i] // 1000
+        p.time_us = microseconds(batch.timestamp_ns[i])
         p.interface = batch.interface[i]
         p.vlan = batch.vlan[i]
         captured, wire = np.int64(batch.captured_length[i]), np.int64(batch.wire_length[i])

@@ -15,6 +15,7 @@ from capture.meter.flow import direction_of
 from capture.meter.hashing import flow_id
 from capture.meter.state import SINGLE
 from capture.meter.subflows import write_subflows
+from capture.meter.times import microseconds
 
 EXACT = 4e18  # below this an integer sum of squares has not overflowed
 
@@ -137,7 +138,7 @@ def write_features(x, flow, cold, flow_rare, f, f_cold, f_rare, b, b_cold, b_rar
     """The 81 columns of a flow of at least two packets, in the order of COLUMNS."""
     packets = np_int(f.packets) + np_int(b.packets)
     total = f.bytes + b.bytes
-    duration = flow.last_ns // 1000 - flow.start_ns // 1000
+    duration = microseconds(flow.last_ns) - microseconds(flow.start_ns)
     x[0] = duration
     x[1] = f.packets
     x[2] = b.packets
