@@ -1,115 +1,18 @@
-"""The bytes of a capture: from disk or standard input, unpacked where they are compressed.
-
-Compression is told by the first bytes, never by the name.  Memory is bounded whatever the file
-says: output comes in pieces, and a window or dictionary of over 128 MiB is refused.
-"""
+"""The bytes of a capture: from disk or standard input, unpacked where they are compressed."""
 
 from __future__ import annotations
 
-import lzma
 import os
 import stat
 import sys
-import zlib
 from contextlib import suppress
-from typing import Protocol
-
-import zstandard
 
 from capture.errors import CaptureError
+from capture.files.compression import MAGIC_LENGTH, DamagedDataError, Decoder, compression_of, decoder_of
 
 STANDARD_INPUT = "-"
 
 _READ_SIZE = 1 << 18
-_MEMORY_LIMIT = 1 << 27
-#: zstd's densest code is 4 bytes for 128 KiB, so this much input gives at most 32 MiB.
-_ZSTD_PIECE = 1 << 10
-
-_GZIP, _XZ, _ZSTD = b"\x1f\x8b\x08", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
-#: Enough bytes to know the compression.
-_MAGIC_LENGTH = 6
-
-
-class _Decoder(Protocol):
-    """One compressed stream; the face of lzma.LZMADecompressor."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-class _GzipDecoder:
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj(wbits=31)
-
-    @property
-    def eof(self) -> bool:
-        return self._stream.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._stream.unconsumed_tail and not self.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._stream.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
-
-
-class _ZstdDecoder:
-    """Takes input in small pieces, because zstandard gives all output of a piece at once."""
-
-    def __init__(self) -> None:
-        self._stream = zstandard.ZstdDecompressor(max_window_size=_MEMORY_LIMIT).decompressobj()
-        self._waiting = memoryview(b"")
-        self._unpacked = memoryview(b"")
-
-    @property
-    def eof(self) -> bool:
-        return self._stream.eof and not self._unpacked
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._waiting and not self._unpacked and not self.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._stream.unused_data + bytes(self._waiting)
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        if data:
-            self._waiting = memoryview(bytes(self._waiting) + data)
-        while not self._unpacked and self._waiting and not self._stream.eof:
-            piece, self._waiting = self._waiting[:_ZSTD_PIECE], self._waiting[_ZSTD_PIECE:]
-            self._unpacked = memoryview(self._stream.decompress(piece))
-        output, self._unpacked = self._unpacked[:max_length], self._unpacked[max_length:]
-        return bytes(output)
-
-
-def _compression(head: bytes) -> str:
-    """`gzip`, `xz`, `zstd` or "" by the first bytes of a file or of what follows a stream."""
-    if head.startswith(_GZIP):
-        return "gzip"
-    if head.startswith(_XZ):
-        return "xz"
-    # Parallel compressors put a skippable frame (RFC 8878, 3.1.2) before the first real one.
-    if head.startswith(_ZSTD) or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
-        return "zstd"
-    return ""
-
-
-def _decoder(compression: str) -> _Decoder:
-    if compression == "gzip":
-        return _GzipDecoder()
-    if compression == "zstd":
-        return _ZstdDecoder()
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
 
 
 class ByteStream:
@@ -135,7 +38,7 @@ class ByteStream:
             raise CaptureError(f"{self.name}: is a directory; name a capture file in it")
         self._head = b""
         self._recognised = False
-        self._decoder: _Decoder | None = None
+        self._decoder: Decoder | None = None
         self._ended_cleanly = True
 
     def _open(self, text: str) -> int:
@@ -209,16 +112,16 @@ class ByteStream:
 
     def _recognise(self) -> bool:
         """Read until the compression is known; False when there is nothing (yet)."""
-        while len(self._head) < _MAGIC_LENGTH:
+        while len(self._head) < MAGIC_LENGTH:
             data = self._read()
             if not data:
                 break
             self._head += data
         if not self._head:
             return False
-        self.compression = _compression(self._head)
+        self.compression = compression_of(self._head)
         if self.compression:
-            self._decoder = _decoder(self.compression)
+            self._decoder = decoder_of(self.compression)
             self._ended_cleanly = False
         self._recognised = True
         return True
@@ -235,7 +138,7 @@ class ByteStream:
                 self._ended_cleanly = self._ended_cleanly and not data
             try:
                 output = self._decoder.decompress(data, len(target))
-            except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            except DamagedDataError as error:
                 raise CaptureError(
                     f"{self.name}: its {self.compression} data is damaged before byte {self.position}"
                     f" ({error}); get a complete copy"
@@ -250,19 +153,19 @@ class ByteStream:
         """Behind the end of a compressed stream: start the next one, if there is one."""
         assert self._decoder is not None
         self._head = (self._head or self._decoder.unused_data).lstrip(b"\0")
-        while len(self._head) < _MAGIC_LENGTH:
+        while len(self._head) < MAGIC_LENGTH:
             data = self._read()
             if not data:
                 break
             self._head = (self._head + data).lstrip(b"\0")
         if not self._head:
             self._ended_cleanly = True
-            self._decoder = _decoder(self.compression)
+            self._decoder = decoder_of(self.compression)
             return False
-        if _compression(self._head) != self.compression:
+        if compression_of(self._head) != self.compression:
             raise CaptureError(
                 f"{self.name}: something else follows its {self.compression} data before byte"
                 f" {self.position}; unpack it by hand"
             )
-        self._decoder = _decoder(self.compression)
+        self._decoder = decoder_of(self.compression)
         return True
