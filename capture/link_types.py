@@ -5,6 +5,8 @@ Numbers and names are the LINKTYPE_ values of https://www.tcpdump.org/linktypes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 NULL, ETHERNET, PPP, PPP_HDLC, RAW, LOOP, LINUX_SLL, LINUX_SLL2 = 0, 1, 9, 50, 101, 108, 113, 276
 IPV4, IPV6 = 228, 229
 #: What DLT_RAW was in files written before LINKTYPE_RAW existed.
@@ -16,6 +18,9 @@ SUPPORTED: frozenset[int] = frozenset(
 
 #: The remedy that ends every refusal.
 ADVICE = "use a capture of Ethernet, Linux cooked, PPP, loopback or raw IP frames"
+
+#: Of interfaces whose packets are left out.
+_TOLD, _NAME_LENGTH = 4, 40
 
 _NAMES: dict[int, str] = {
     3: "AX25",
@@ -131,3 +136,16 @@ def link_type_name(number: int) -> str:
 def refusal(number: int) -> str:
     """Why frames of this link type are not read and what to do, for the end of an error line."""
     return f"link type {link_type_name(number)} is not read; {ADVICE}"
+
+
+def omission(left_out: Mapping[tuple[int, str], int]) -> str:
+    """How many packets of which link types were left out, by (link type, interface's name)."""
+    parts = []
+    for (number, interface), packets in sorted(left_out.items())[:_TOLD]:
+        name = "".join(letter if letter.isprintable() else "?" for letter in interface[:_NAME_LENGTH])
+        parts.append(f"{packets:,} of {link_type_name(number)}" + (f" on {name}" if name else ""))
+    if len(left_out) > _TOLD:
+        parts.append(f"and {len(left_out) - _TOLD} more")
+    total = sum(left_out.values())
+    were, their = ("packet was", "its") if total == 1 else ("packets were", "their")
+    return f"{total:,} {were} left out, as {their} link type is not read: {', '.join(parts)}; {ADVICE}"

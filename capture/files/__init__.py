@@ -15,7 +15,7 @@ def open_capture(path: str | os.PathLike[str], *, follow: bool = False) -> Captu
 
     `follow` waits for more at the end of a regular file that is still being written (see
     CaptureFile).  Raises CaptureError when the file cannot be opened, is no capture or is of a
-    link type that is not read; where only some packets of a pcapng are of such a type, or the
-    file is cut or damaged, iterating raises it once all packets before were given.
+    link type that is not read.  Where the file is cut or damaged, iterating raises it once all
+    packets before were given; where packets of a pcapng are of such a link type, once all others were.
     """
     return CaptureFile(path, follow=follow)

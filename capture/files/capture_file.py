@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from capture import link_types
 from capture.closing import Closing
 from capture.errors import CaptureError
 from capture.files import pcap, pcapng
@@ -41,7 +42,8 @@ class CaptureFile(Closing):
     A recorded live capture also has batches without packets, of the time that went by at its end.
     A batch and its arrays are overwritten by the next one.  Packet times are as the file has
     them, also where they run backwards.  When the file is cut or damaged, iteration gives all
-    packets before that place and then raises CaptureError.
+    packets before that place and then raises CaptureError; so it does at the end when packets were
+    left out, see `left_out`.
 
     With `follow`, the end of the file is no end: while nothing comes, an empty batch is given
     ten times a second, so that the consumer can see to what is due, until `close` is called.
@@ -84,6 +86,11 @@ class CaptureFile(Closing):
         """Names of the interfaces met so far, "" where unknown; PacketBatch.interface counts in it."""
         return self._reader.interfaces if self._reader else []
 
+    @property
+    def left_out(self) -> Mapping[tuple[int, str], int]:
+        """(link type, interface's name) -> packets, of those interfaces of a pcapng that are not read."""
+        return self._reader.left_out() if self._reader else {}
+
     def close(self) -> None:
         """End the iteration, also one that goes on in another thread, and close the file.
 
@@ -95,6 +102,16 @@ class CaptureFile(Closing):
             self._stream.close()
 
     def __iter__(self) -> Iterator[PacketBatch]:
+        try:
+            yield from self._batches()
+        except CaptureError as error:
+            if self.left_out:
+                raise CaptureError(f"{error}; before that {link_types.omission(self.left_out)}") from None
+            raise
+        if self.left_out and not self._closing.is_set():
+            raise CaptureError(f"{self.name}: {link_types.omission(self.left_out)}")
+
+    def _batches(self) -> Iterator[PacketBatch]:
         while not self._closing.is_set():
             if self._reader is not None:
                 count, problem = self._reader.index(self._window)

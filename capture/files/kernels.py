@@ -27,9 +27,8 @@ INTERFACE = 4  #: a pcapng Interface Description Block
 SKIP = 5  #: a pcapng block of no interest that is not whole yet
 TRAILER = 6  #: a pcapng block whose two lengths differ
 UNDECLARED = 7  #: a packet of an interface that was not described
-REFUSED = 8  #: a packet of a link type that is not read
-ZEROS = 9  #: a pcap record header of zeros: no packet has no length and no time
-STATISTICS = 10  #: a pcapng Interface Statistics Block, whole
+ZEROS = 8  #: a pcap record header of zeros: no packet has no length and no time
+STATISTICS = 9  #: a pcapng Interface Statistics Block, whole
 
 SECTION_HEADER_BLOCK = 0x0A0D0D0A
 INTERFACE_BLOCK, PACKET_BLOCK, SIMPLE_PACKET_BLOCK, ENHANCED_PACKET_BLOCK = 1, 2, 3, 6
@@ -42,8 +41,9 @@ MAXIMUM_WIRE = 1 << 20
 #: A packet with its options; nothing longer has to be held in memory as a whole.
 MAXIMUM_BLOCK = 1 << 20
 
-#: The end of what 64 bits of nanoseconds hold (year 2262); farther times are set to it.
-LAST_SECOND = 9_223_372_035
+#: Farther times are set to it: 200 s before the end of what 64 bits of nanoseconds hold (year 2262),
+#: so that a meter can add the longest time that it waits for, 121 s.
+LAST_SECOND = 9_223_371_835
 
 
 class PacketIndex(NamedTuple):
@@ -69,13 +69,15 @@ class PacketIndex(NamedTuple):
 
 
 #: One interface of a pcapng section.  A time stamp of t ticks is t // coarsen units of
-#: 1 / per_second seconds; both are at least 1 and per_second at most 2^32.
+#: 1 / per_second seconds; both are at least 1 and per_second at most 2^32.  `left_out` counts packets
+#: of a link type that is not `supported`.
 INTERFACE_DTYPE = np.dtype(
     [
         ("link_type", np.uint16),
         ("index", np.uint16),
         ("supported", np.bool_),
         ("snaplen", np.uint32),
+        ("left_out", np.int64),
         ("coarsen", np.uint64),
         ("per_second", np.uint64),
         ("offset_s", np.int64),
@@ -163,8 +165,9 @@ def index_pcapng(
 ) -> tuple[int, int, int, int]:
     """Index the packet blocks of one pcapng section, into an index with `count` entries.
 
-    `interfaces` (k,) of INTERFACE_DTYPE are those described so far in this section.  `last_ns` is
-    the time of the packet before: a Simple Packet Block has none of its own and takes it.
+    `interfaces` (k,) of INTERFACE_DTYPE are those described so far in this section; packets of one
+    that is not supported are counted in its `left_out` and passed over.  `last_ns` is the time of
+    the packet before: a Simple Packet Block has none of its own and takes it.
     Returns (count, position, code, last_ns).
     """
     position = start
@@ -210,8 +213,6 @@ def index_pcapng(
             number = _u16(buffer, body, big_endian)
         if number >= len(interfaces):
             return count, position, UNDECLARED, last_ns
-        if not interfaces[number]["supported"]:
-            return count, position, REFUSED, last_ns
 
         if simple:
             wire = _u32(buffer, body, big_endian)
@@ -231,6 +232,10 @@ def index_pcapng(
             )
         if captured > room or captured > MAXIMUM_CAPTURED:
             return count, position, LENGTH, last_ns
+        if not interfaces[number]["supported"]:
+            interfaces[number]["left_out"] += 1
+            position += length
+            continue
 
         index.offset[count] = frame
         index.captured_length[count] = captured

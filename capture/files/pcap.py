@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from capture import link_types
 from capture.files.kernels import FULL, MAXIMUM_CAPTURED, MORE, ZEROS, PacketIndex, index_pcap
@@ -75,6 +76,10 @@ class PcapReader:
             f"damaged in packet {self.packets + 1} at {window.place()}: {what};"
             " get a good copy, only what is before it can be read"
         )
+
+    def left_out(self) -> Mapping[tuple[int, str], int]:
+        """None: a file of a link type that is not read is refused."""
+        return {}
 
     def cut(self, window: Window) -> str:
         """At the end of the data: what is cut there, "" when nothing is."""

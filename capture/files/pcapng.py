@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -56,6 +57,7 @@ class PcapngReader:
         # (number in its section, name, link type) -> place in `interfaces`: a file joined from
         # several captures of one interface has one interface.
         self._identities: dict[tuple[int, str, int], int] = {}
+        self._left_out: Counter[tuple[int, str]] = Counter()
         self._described = np.zeros(MAXIMUM_INTERFACES, INTERFACE_DTYPE)
         self._in_section = 0
         # A block of no interest that is longer than the window.
@@ -104,6 +106,14 @@ class PcapngReader:
             return ""
         return f"a block at {window.place()}, after packet {self.packets}"
 
+    def left_out(self) -> Mapping[tuple[int, str], int]:
+        """(link type, interface's name) -> its packets so far, for those that are not read."""
+        described = self._described[: self._in_section]
+        for one in described[described["left_out"] > 0]:
+            self._left_out[int(one["link_type"]), self.interfaces[one["index"]]] += int(one["left_out"])
+        described["left_out"] = 0
+        return self._left_out
+
     def _u32(self, window: Window, ahead: int) -> int:
         order = ">I" if self._big_endian else "<I"
         return int(struct.unpack(order, window.peek(4, ahead))[0])
@@ -139,6 +149,7 @@ class PcapngReader:
         if length < 28 or length % 4:
             return False, f"damaged in a section header at {window.place()}: length {length}; {_DAMAGED}"
         self._big_endian = byte_order == ">"
+        self.left_out()  # before those of the next section take their places
         self._in_section = 0
         self._skip, self._skip_length = length - 4, length
         return True, ""
@@ -170,6 +181,7 @@ class PcapngReader:
             index,
             supported,
             snaplen,
+            0,
             coarsen,
             per_second,
             offset_s,
@@ -198,19 +210,16 @@ class PcapngReader:
 
     def _problem(self, window: Window, code: int, packet: int) -> str:
         """The kernel's code about the block at the window's start, in words."""
-        if code == kernels.REFUSED or code == kernels.UNDECLARED:
+        if code == kernels.UNDECLARED:
             obsolete = self._u32(window, 0) == kernels.PACKET_BLOCK
             simple = self._u32(window, 0) == kernels.SIMPLE_PACKET_BLOCK
             number = 0 if simple else self._u32(window, 8)
             if obsolete:
                 number = number >> 16 if self._big_endian else number & 0xFFFF
-            if code == kernels.UNDECLARED:
-                return (
-                    f"damaged in packet {packet} at {window.place()}: its interface {number} was not"
-                    f" described; {_DAMAGED}"
-                )
-            link_type = int(self._described[number]["link_type"])
-            return f"packet {packet} at {window.place()}: {link_types.refusal(link_type)}"
+            return (
+                f"damaged in packet {packet} at {window.place()}: its interface {number} was not"
+                f" described; {_DAMAGED}"
+            )
         what = "its two lengths differ" if code == kernels.TRAILER else "a length that cannot be"
         return f"damaged in a block at {window.place()}, after packet {packet - 1}: {what}; {_DAMAGED}"
 

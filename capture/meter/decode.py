@@ -96,8 +96,11 @@ def ppp_protocol(buffer, at, end):
 
 @helper
 def ipv6_transport(buffer, at, end, following):
-    """Walk the extension headers -> (offset, protocol, 1 for a later fragment); offset -1: cut."""
-    for _ in range(16):
+    """Walk the extension headers -> (offset, protocol, 1 for a later fragment); offset -1: cut.
+
+    However many there are: each takes 8 bytes of the packet, and whoever stops early is walked past.
+    """
+    while True:
         if following in (0, 43, 60, 135, 139, 140):
             if end - at < 8:
                 return -1, following, 0
@@ -114,8 +117,7 @@ def ipv6_transport(buffer, at, end, following):
             if later:
                 return at, following, 1
         else:
-            break
-    return at, following, 0
+            return at, following, 0
 
 
 @helper

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from capture.columns import Close, Kind
 from capture.errors import CaptureError
 from capture.files import open_capture
-from capture.files.kernels import nanoseconds
+from capture.files.kernels import LAST_SECOND, nanoseconds
 from capture.files.pcapng import MAXIMUM_INTERFACES, time_unit
+from capture.link_types import ADVICE, omission
+from capture.meter import FlowMeter
+from tests.capture.conservation import meter_all
 from tests.packets import (
     at,
     block,
@@ -91,7 +96,7 @@ def test_interfaces_have_names_link_types_and_numbers(path):
         (0x80 | 40, 3 << 39, 1_500_000_000),
         (127, 2**64 - 1, 1),
         (0xFF, 2**64 - 1, 0),
-        (0, 2**64 - 1, 9_223_372_035 * SECOND_NS),
+        (0, 2**64 - 1, LAST_SECOND * SECOND_NS),
     ],
 )
 def test_time_units_become_nanoseconds(path, resolution, ticks, expected_ns):
@@ -106,7 +111,7 @@ def test_time_offset_is_added_and_far_times_are_clamped(path, offset_s):
     path.write_bytes(
         section_header() + interface_description(offset_s=offset_s) + enhanced_packet(FIRST, 2_000_001)
     )
-    seconds = max(-9_223_372_035, min(9_223_372_035, 2 + offset_s))
+    seconds = max(-LAST_SECOND, min(LAST_SECOND, 2 + offset_s))
     assert read(path)[1] == [seconds * SECOND_NS + 1_000]
 
 
@@ -183,14 +188,80 @@ def test_section_without_packets_is_no_error(path):
     assert read(path) == ([], [], [], "")
 
 
-def test_refused_link_type_is_told_when_its_first_packet_comes(path):
-    path.write_bytes(
-        pcapng_bytes([FIRST, SECOND, FIRST], [at(0), at(1), at(2)], link_types=(1, 105), interfaces=[0, 0, 1])
+def mixed(kinds: str, names: tuple[str, ...] = ("eth0", "wlan0", "usbmon1")) -> bytes:
+    """A letter a packet: `e`thernet, `w`ireless, `u`sb; the times are seconds."""
+    return pcapng_bytes(
+        [FIRST] * len(kinds),
+        [at(second) for second in range(len(kinds))],
+        link_types=(1, 105, 220),
+        interfaces=["ewu".index(kind) for kind in kinds],
+        names=names,
     )
+
+
+def test_packets_of_a_link_type_that_is_not_read_are_left_out_and_told_at_the_end(path):
+    path.write_bytes(mixed("wewue"))
+    frames, times, interfaces, error = read(path)
+    assert (frames, times, interfaces) == ([FIRST, FIRST], [at(1), at(4)], [0, 0])
+    assert error == (
+        f"{path}: 3 packets were left out, as their link type is not read: 2 of 105 (IEEE802_11) on wlan0,"
+        f" 1 of 220 (USB_LINUX_MMAPPED) on usbmon1; {ADVICE}"
+    )
+    path.write_bytes(mixed("w" + "e" * 5000))  # more than a batch
     frames, _, _, error = read(path)
-    assert frames == [FIRST, SECOND]
-    assert "packet 3 at byte" in error
-    assert "link type 105 (IEEE802_11) is not read" in error
+    assert len(frames) == 5000 and "1 packet was left out, as its link type" in error
+    path.write_bytes(mixed("www"))
+    frames, _, _, error = read(path)
+    assert frames == [] and "3 packets were left out" in error
+
+
+def test_packets_left_out_are_added_up_over_sections(path):
+    path.write_bytes(
+        mixed("we") + mixed("ww", ("eth0", "wlan0", "")) + mixed("ue", ("a", "b", "")) + mixed("")
+    )
+    capture = open_capture(path)
+    with capture, pytest.raises(CaptureError, match="4 packets were left out"):
+        assert sum(map(len, capture)) == 2
+    assert capture.left_out == {(105, "wlan0"): 3, (220, ""): 1}
+
+
+def test_a_capture_that_is_cut_or_damaged_tells_of_packets_left_out_before(path):
+    data = mixed("we")
+    path.write_bytes(data[:-5])
+    assert re.search(r"is cut in the middle .* was read; before that 1 packet was left out", read(path)[3])
+    path.write_bytes(data + block(1, bytes(4)))
+    frames, _, _, error = read(path)
+    assert frames == [FIRST]
+    assert re.search(r"damaged in an interface description .*; before that 1 packet was left out", error)
+
+
+def test_a_packet_that_is_left_out_is_whole_and_tells_the_time_for_simple_ones(path):
+    head = (
+        section_header() + interface_description(1, resolution=9) + interface_description(105, resolution=9)
+    )
+    path.write_bytes(head + enhanced_packet(FIRST, at(7), interface=1) + simple_packet(SECOND))
+    assert read(path)[:2] == ([SECOND], [at(7)])
+    path.write_bytes(head + block(6, struct.pack("<IIIII", 1, 0, 0, 21, 21) + bytes(20)))
+    assert "a length that cannot be" in read(path)[3]
+
+
+def test_the_line_about_packets_left_out_stays_short_and_printable():
+    many = {(105, f"wlan{number}\x1b[31m" + "x" * 100): 1000 for number in range(6)}
+    line = omission(many)
+    assert line.startswith("6,000 packets were left out")
+    assert line.isprintable() and "wlan0?[31mxxx" in line and "wlan4" not in line
+    assert "and 2 more; use a capture of" in line and len(line) < 500
+
+
+def test_times_at_the_end_of_what_is_held_make_one_flow(path):
+    stamps = [(LAST_SECOND - 1) * SECOND_NS // 1000, 2**63 // 1000, 2**64 - 1]
+    blocks = [enhanced_packet(FIRST, stamp) for stamp in stamps]
+    path.write_bytes(section_header() + interface_description() + b"".join(blocks))
+    meter = FlowMeter(capacity=16, memory=16)
+    with open_capture(path) as capture:
+        records = meter_all(capture, meter)
+    (flow,) = records[records["kind"] == Kind.FINAL]
+    assert (flow["total_fwd_packet"], flow["close"]) == (3, Close.END)
 
 
 def header_with(block_bytes: bytes) -> bytes:

@@ -52,6 +52,16 @@ def test_ipv6_extension_headers_are_walked() -> None:
     assert record["src"].tobytes()[:4] == b"\x20\x01\x0d\xb8"
 
 
+@pytest.mark.parametrize("count", [15, 16, 17, 150])
+def test_no_number_of_extension_headers_hides_what_follows(count: int) -> None:
+    inner = extension(60) * (count - 1) + extension(UDP) + udp(1, 2, b"abc")
+    record = one(ethernet(ipv6(V6_CLIENT, V6_SERVER, inner, next_header=60)))
+    assert (record["src_port"], record["dst_port"], record["protocol"]) == (1, 2, UDP)
+    assert record["total_length_of_fwd_packet"] == 3
+    # Nothing but headers, of which the last is not whole.
+    refused(ethernet(ipv6(V6_CLIENT, V6_SERVER, extension(60) * count, next_header=60)), "malformed")
+
+
 def test_ipv6_fragments() -> None:
     def fragment(offset: int, payload: bytes) -> bytes:
         header = struct.pack("!BBHI", UDP, 0, offset << 3 | 1, 7)

@@ -178,9 +178,7 @@ def network(layer: Layer, kind: int) -> Ip:
         total = layer.wire
     body: Layer | None = layer.until(total).after(40)
     later = False
-    for _ in range(16):
-        if following not in (0, 43, 44, 51, 60, 135, 139, 140) or body is None or later:
-            break
+    while following in (0, 43, 44, 51, 60, 135, 139, 140) and not later:
         if len(body.data) < 8:
             body = None
             break
