@@ -7,16 +7,19 @@ Two kinds of file:
 - **records** (`.parquet`): FLOW_DTYPE whole, see `capture.records`.
 
 A file is written beside its place under the name `NAME.part` and moved there by `close`, also
-when the work ends early by an exception: the rows written until then are in it.
+when the work ends early by an exception: the rows written until then are in it.  Where there are
+none then, what stood there before stays.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -77,17 +80,19 @@ class FlowWriter(Closing):
         community_id: CommunityId | None = None,
     ) -> None:
         self._path = Path(path)
-        suffix = self._path.suffix.lower()
-        if suffix not in (".csv", ".parquet") or (records and suffix == ".csv"):
+        as_parquet = self._path.name.lower().endswith(".parquet")
+        if not as_parquet and (records or not self._path.name.lower().endswith(".csv")):
             wanted = ".parquet" if records else ".csv or .parquet"
             raise FlowFileError(
                 f"{self._path}: unknown kind of flow file; give it a name that ends in {wanted}"
             )
-        if suffix == ".parquet":
+        if as_parquet:
             pyarrow()
         # What is no regular file (a named pipe) is written in place.
         in_place = self._path.exists() and not self._path.is_file()
-        self._target = self._path if in_place else self._path.with_name(self._path.name + ".part")
+        # Where a link leads, so that it stays one.
+        self._place = self._path if in_place else Path(os.path.realpath(self._path))
+        self._target = self._place if in_place else self._place.with_name(self._place.name + ".part")
         self.rows = 0  #: written so far
         try:
             self._file: IO[bytes] | None = self._target.open("wb")
@@ -98,7 +103,7 @@ class FlowWriter(Closing):
         try:
             if records:
                 self._format = records_parquet(self._file, meter)
-            elif suffix == ".parquet":
+            elif as_parquet:
                 self._format = _flows_parquet(self._file, community_id)
             else:
                 self._format = _FlowsCsv(self._file, community_id)
@@ -121,6 +126,25 @@ class FlowWriter(Closing):
             raise self._failed(error) from None
         self.rows += len(records)
 
+    def discard(self) -> None:
+        """Close without a file: what stood in its place before stays."""
+        if self._file is not None and self._format is not None:
+            # pyarrow's writer, left unfinished, would write to the closed file when it is let go.
+            with suppress(OSError):
+                self._format.finish()
+        self._give_up()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and not self.rows:
+            self.discard()
+        else:
+            self.close()
+
     def close(self) -> None:
         """Write what is left and put the file in its place; harmless when repeated."""
         if self._file is None or self._format is None:
@@ -128,8 +152,8 @@ class FlowWriter(Closing):
         try:
             self._format.finish()
             self._file.close()
-            if self._target != self._path:
-                os.replace(self._target, self._path)
+            if self._target != self._place:
+                os.replace(self._target, self._place)
         except OSError as error:
             raise self._failed(error) from None
         self._file = None
@@ -141,28 +165,45 @@ class FlowWriter(Closing):
         )
 
     def _failed(self, error: OSError) -> FlowFileError:
-        """Give the file up: remove what there is of it."""
+        self._give_up()
+        return self._unwritable(error)
+
+    def _give_up(self) -> None:
+        """Remove what there is of the file."""
         file, self._file = self._file, None
+        if file is None:
+            return
         if self._format is not None:
             self._format.abandon()
         # Closing flushes what is buffered, which fails for the reason that is told already.
         with suppress(OSError):
-            if file is not None:
-                file.close()
+            file.close()
         with suppress(OSError):
-            if self._target != self._path:
+            if self._target != self._place:
                 self._target.unlink()
-        return self._unwritable(error)
+
+
+def load_kernels() -> None:
+    """Compile the kernels that write flows, or load them from the cache."""
+    records = np.zeros(2, FLOW_DTYPE)
+    _FlowsCsv(io.BytesIO(), None).write(records)
+    _put_addresses(records["src"])
 
 
 def address_column(addresses: npt.NDArray[np.uint8]) -> Any:
     """(n, 16) addresses as a column of text: IPv4 dotted where mapped, IPv6 by RFC 5952."""
     pa = pyarrow()
+    out, ends = _put_addresses(addresses)
+    places = np.concatenate([[0], ends]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(addresses), pa.py_buffer(places), pa.py_buffer(out))
+
+
+def _put_addresses(addresses: npt.NDArray[np.uint8]) -> tuple[np.ndarray, np.ndarray]:
+    """The texts in a row, and where each ends."""
     out = np.empty(ADDRESS_LENGTH * len(addresses), np.uint8)
     ends = np.empty(len(addresses), np.int64)
     put_addresses(out, ends, np.ascontiguousarray(addresses))
-    places = np.concatenate([[0], ends]).astype(np.int32)
-    return pa.StringArray.from_buffers(len(addresses), pa.py_buffer(places), pa.py_buffer(out))
+    return out, ends
 
 
 def _identity_columns(records: np.ndarray) -> tuple[Any, Any, Any]:

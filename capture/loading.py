@@ -18,11 +18,12 @@ _PACKET = bytes.fromhex("4500001c 00000000 40110000 7f000001 7f000001 00090009 0
 def load_kernels() -> None:
     """Compile the kernels of the native meter and of all sources, or load them from the cache.
 
-    Not those that write CSV: `FlowWriter` has them compiled when it writes.  Takes a minute or so
-    when `kernels_are_cached` says no, well under a second otherwise.
+    Those that write flows are compiled, too, so that nothing is later, but not loaded: `FlowWriter`
+    does that.  Takes a minute or so when `kernels_are_cached` says no, well under a second otherwise.
     """
     if DISABLED:
         return
+    first = not KERNELS.are_cached()
     buffer, index = np.frombuffer(bytearray(_PACKET), np.uint8), PacketIndex.allocate(1)
     index_pcap(buffer, 0, 0, False, 16, 1, index)
     index_pcapng(buffer, 0, 0, False, np.zeros(1, INTERFACE_DTYPE), 0, 0, index)
@@ -38,4 +39,9 @@ def load_kernels() -> None:
     for records in (meter.process(batch), meter.advance(0), meter.finish()):
         for _ in records:
             pass
+    # Where nothing can be kept each start compiles: then only what it needs.
+    if first and KERNELS.store.keeps:
+        from capture.flowfile import load_kernels as load_writing
+
+        load_writing()
     KERNELS.store.mark_complete()

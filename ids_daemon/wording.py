@@ -64,6 +64,11 @@ def hosts(event: dict[str, Any], metadata: dict[str, Any], key: str, fallback: s
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 packet`, `1,234 packets`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """Control characters, escape sequences among them, become blanks."""
     return "".join(c if c.isprintable() else " " for c in text)

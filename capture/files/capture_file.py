@@ -12,6 +12,7 @@ from capture import link_types
 from capture.closing import Closing
 from capture.errors import CaptureError
 from capture.files import pcap, pcapng
+from capture.files.compression import compression_of
 from capture.files.kernels import PacketIndex
 from capture.files.stream import ByteStream
 from capture.files.window import Window
@@ -26,6 +27,8 @@ _LOOKS_LIKE = (
     (b"\x7fELF", "looks like a program (ELF)"),
     (b"PK\x03\x04", "looks like a zip archive: unpack it first"),
     (b"BZh", "looks like bzip2: unpack it first"),
+    (b"\x5d\0\0", "looks like .lzma: unpack it first, `xz -dc` can"),
+    (b"\x1f\x9d", "looks like .Z: unpack it first"),
     (b"\x04\x22\x4d\x18", "looks like lz4: unpack it first"),
     (b"snoop\0\0\0", "looks like Solaris snoop: convert it with `editcap -F pcap`"),
     (b"GMBU", "looks like Microsoft Network Monitor: convert it with `editcap -F pcap`"),
@@ -199,6 +202,8 @@ class CaptureFile(Closing):
             cut = self._stream.cut()
             return f"{cut}; get a complete copy" if cut else "is empty; a capture has a header at least"
         described = next((text for magic, text in _LOOKS_LIKE if head.startswith(magic)), "")
+        if again := compression_of(head):  # what lies in a file is unpacked once
+            described = f"is {again} within {self._stream.compression}: unpack it once before"
         if not described and not set(head) - set(range(32, 127)) - set(b"\t\n\r\f"):
             described = "looks like text"
         described = f" ({described})" if described else ""

@@ -51,7 +51,7 @@ class ByteStream:
         try:
             return os.open(text, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise CaptureError(f"{text}: no such file; check the path") from None
+            raise CaptureError(f"{text or repr(text)}: no such file; check the path") from None
         except PermissionError:
             raise CaptureError(f"{text}: permission denied; make it readable for this user") from None
         except (OSError, ValueError) as error:

@@ -41,7 +41,7 @@ class Store:
     def __init__(self, name: str, sources: Iterable[Path]) -> None:
         # How kernels are made is among what they are made of.
         self._name, self._sources = name, (*sources, *sorted(Path(__file__).parent.glob("*.py")))
-        self._all_kept = True
+        self.keeps = True  #: so far everything could be kept
 
     @cached_property
     def folder(self) -> Path:
@@ -70,7 +70,7 @@ class Store:
 
     def mark_complete(self) -> None:
         """Nothing is left to compile; said only where everything was kept."""
-        if self._all_kept:
+        if self.keeps:
             with contextlib.suppress(OSError):
                 self._complete.touch()
 
@@ -105,7 +105,7 @@ class Store:
                 Path(partial).unlink(missing_ok=True)
                 raise
         except OSError:
-            self._all_kept = False
+            self.keeps = False
 
     def _trusted(self) -> bool:
         """Whether nobody else may write there: what lies there is run."""

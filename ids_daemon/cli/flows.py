@@ -6,6 +6,7 @@ import argparse
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from ids_daemon.cli.console import tell
 from ids_daemon.cli.options import (
@@ -18,6 +19,13 @@ from ids_daemon.cli.options import (
     flow_file,
 )
 from ids_daemon.cli.signals import Signals
+from ids_daemon.config import Config
+from ids_daemon.wording import counted
+
+if TYPE_CHECKING:
+    from capture import FlowWriter
+    from ids_daemon.pipeline import Meter
+    from ids_daemon.sources import CaptureSequence
 
 _DESCRIPTION = """\
 Meter captures into flows with the features of CICIDS2017, as a drop-in for CICFlowMeter: -o writes
@@ -32,7 +40,7 @@ where times run backwards by more than a second.
 Several captures are metered one after the other as if they were one.
 
 Exit code: 0 everything was read; 1 a capture is missing, cut or unreadable (its flows until then are
-written), or an output cannot be written; 2 wrong usage.
+written; without a packet the outputs of before stay), or an output cannot be written; 2 wrong usage.
 """
 
 
@@ -68,7 +76,6 @@ def flows(options: argparse.Namespace) -> int:
 
     from capture import FlowWriter
     from ids_daemon.cli.progressbar import progress
-    from ids_daemon.cli.report import not_metered
     from ids_daemon.sources import CaptureSequence
     from ids_daemon.stages import build_meter, community_ids, load_kernels
 
@@ -98,24 +105,38 @@ def flows(options: argparse.Namespace) -> int:
         for records in meter.finish():
             for writer in writers:
                 writer.write(records)
-    if not options.quiet:
-        paths = [path for path in (options.output, options.records) if path is not None]
-        written = [f"{writer.rows:,} rows in {path}" for writer, path in zip(writers, paths, strict=True)]
-        left_out = not_metered(captures.packets, meter.stats.not_metered())
-        tell(f"{captures.packets:,} packets{left_out}: {', '.join(written)}")
-        counted = meter.stats.as_dict()
-        if evicted := counted.get("flows_evicted", 0):
-            tell(
-                f"{evicted:,} flows were cut short, as more than {config.flow.capacity:,} lived at once: "
-                "--capacity keeps more"
-            )
-        cut = counted.get("cut_by_snaplen", 0)
-        if cut and len(writers) > 1 and config.detector.meter == "native":
-            tell(
-                f"{cut:,} packets are cut by the snap length: beside --records, {options.output} counts them "
-                "by the lengths in their headers; for CICFlowMeter's values write it alone"
-            )
+        nothing_read = not captures.packets and bool(captures.problems or signals.received)
+        if nothing_read:
+            for writer in writers:
+                writer.discard()
+    if not (options.quiet or nothing_read):
+        outputs = [path for path in (options.output, options.records) if path is not None]
+        _tell_counts(config, captures, meter, dict(zip(outputs, writers, strict=True)))
     if signals.received is not None:
         tell(f"stopped by {signals.received.name} before the end of the captures")
         return 128 + signals.received
     return 1 if captures.problems else 0
+
+
+def _tell_counts(
+    config: Config, captures: CaptureSequence, meter: Meter, outputs: dict[str, FlowWriter]
+) -> None:
+    """What was read and written, and what the user may not expect of it."""
+    from ids_daemon.cli.report import not_metered
+
+    written = ", ".join(f"{counted(writer.rows, 'row')} in {path}" for path, writer in outputs.items())
+    left_out = not_metered(captures.packets, meter.stats.not_metered())
+    tell(f"{counted(captures.packets, 'packet')}{left_out}: {written}")
+    stats = meter.stats.as_dict()
+    if evicted := stats.get("flows_evicted", 0):
+        capacity = f"{config.flow.capacity:,}"
+        tell(
+            f"{counted(evicted, 'flow')} cut short, as more than {capacity} lived at once: "
+            "--capacity keeps more"
+        )
+    cut = stats.get("cut_by_snaplen", 0)
+    if cut and len(outputs) > 1 and config.detector.meter == "native":
+        tell(
+            f"{counted(cut, 'packet')} cut by the snap length: beside --records, {next(iter(outputs))} goes "
+            "by the lengths in the headers; for CICFlowMeter's values write it alone"
+        )

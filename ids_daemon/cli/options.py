@@ -35,10 +35,12 @@ def add_command(
 
 
 def check_files(captures: Sequence[str], outputs: Mapping[str, str | None]) -> None:
-    """ConfigError where an output would overwrite a capture or another output.
+    """ConfigError where an output would overwrite a capture or another output, or to read a pipe twice.
 
     outputs: what it is to its path, None where it is not asked for.
     """
+    if captures.count("-") > 1:
+        raise ConfigError(["standard input (-) is named twice; it can be read once"])
     taken = {_identity(path): f"the capture {path}" for path in captures if path != "-"}
     for what, path in outputs.items():
         if path is None or _is_special(path):

@@ -177,6 +177,9 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
     seconds = time.monotonic() - started
     if pipeline.stats.packets or not captures.problems:
         outputs.begin()
+    else:
+        for writer in writers:
+            writer.discard()
     opened.close()  # every output is whole before the summary says so
     if not options.quiet:
         console = output()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import itertools
+import lzma
 import os
 import struct
 import subprocess
@@ -166,6 +168,10 @@ def test_unreadable_file_is_told(tmp_path, monkeypatch):
         (b"\x7fELF" + bytes(60), "ELF"),
         (b"PK\x03\x04" + bytes(60), "zip archive"),
         (bytes(100), "begins with zeros"),
+        (lzma.compress(b"x" * 60, lzma.FORMAT_ALONE), r"looks like \.lzma: unpack it first, `xz -dc` can"),
+        (b"\x1f\x9d\x90" + bytes(60), r"looks like \.Z"),
+        (gzip.compress(gzip.compress(b"x")), r"\(is gzip within gzip: unpack it once before\)"),
+        (lzma.compress(gzip.compress(b"x")), r"\(is gzip within xz: unpack it once before\)"),
         (b"\x01\x02\x03", "is not a pcap or pcapng capture;"),
     ],
 )

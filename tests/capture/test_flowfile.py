@@ -298,6 +298,46 @@ def test_file_appears_when_closed_also_after_an_exception(tmp_path):
         writer.write(one_record())
 
 
+@pytest.mark.parametrize("name", ["flows.csv", "flows.parquet"])
+def test_without_a_row_an_exception_leaves_what_was_there(tmp_path, name):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path = tmp_path / name
+    path.write_text("old")
+    with pytest.raises(KeyError), FlowWriter(path):
+        raise KeyError
+    with FlowWriter(path) as writer:
+        writer.write(one_record())
+        writer.discard()
+        writer.discard()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with FlowWriter(path):
+        pass  # a capture without flows
+    assert path.read_bytes() != b"old"
+
+
+def test_a_link_stays_one_and_the_file_is_where_it_leads(tmp_path):
+    (tmp_path / "data").mkdir()
+    link, file = tmp_path / "latest.csv", tmp_path / "data" / "of-today"
+    link.symlink_to("data/of-today")
+    for rows in (1, 2):  # there is no file at first
+        with FlowWriter(link) as writer:
+            writer.write(np.repeat(one_record(), rows))
+        assert link.is_symlink() and len(rows_of(file)) == rows
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", [".csv", ".CSV", ".parquet"])
+def test_a_name_may_be_an_ending_alone(tmp_path, name):
+    if name == ".parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    with FlowWriter(tmp_path / name) as writer:
+        writer.write(one_record())
+    start = (tmp_path / name).read_bytes()[:4]
+    assert start == (b"PAR1" if name == ".parquet" else b"Flow")
+
+
 def test_wrong_dtype_is_a_programming_error(tmp_path):
     with FlowWriter(tmp_path / "flows.csv") as writer, pytest.raises(TypeError, match="FLOW_DTYPE"):
         writer.write(np.zeros(3))

@@ -245,16 +245,16 @@ def test_flows_alone_count_captured_bytes_and_records_whole_packets(
         return row[header.index("Total Length of Fwd Packet")]
 
     said = ids("flows", str(cut), "-o", str(flows))
-    assert said == (0, "", f"ids-daemon: 1 packets: 1 rows in {flows}\n")
+    assert said == (0, "", f"ids-daemon: 1 packet: 1 row in {flows}\n")
     assert payload_in_csv() == "42"
     said = ids("flows", str(cut), "-o", str(flows), "--records", str(records))
     assert said.err.splitlines()[1] == (
-        f"ids-daemon: 1 packets are cut by the snap length: beside --records, {flows} counts them by the "
-        "lengths in their headers; for CICFlowMeter's values write it alone"
+        f"ids-daemon: 1 packet cut by the snap length: beside --records, {flows} goes by the lengths in the "
+        "headers; for CICFlowMeter's values write it alone"
     )
     assert payload_in_csv() == "1000"
     said = ids("flows", str(cut), "--records", str(records))
-    assert said.err == f"ids-daemon: 1 packets: 1 rows in {records}\n"
+    assert said.err == f"ids-daemon: 1 packet: 1 row in {records}\n"
     assert capture.read_records(str(records))["total_length_of_fwd_packet"].tolist() == [1000.0]
 
 
@@ -282,7 +282,7 @@ def test_flows_tell_what_was_left_out_and_what_was_cut_short(
     assert ids("flows", path, "-o", str(flows), "--capacity", "1024").err.splitlines() == [
         "ids-daemon: 1,029 packets (1,026 metered; 2 ARP, 1 cut before the headers end):"
         f" 1,026 rows in {flows}",
-        "ids-daemon: 2 flows were cut short, as more than 1,024 lived at once: --capacity keeps more",
+        "ids-daemon: 2 flows cut short, as more than 1,024 lived at once: --capacity keeps more",
     ]
 
 

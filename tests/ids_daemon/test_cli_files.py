@@ -60,6 +60,12 @@ def test_two_outputs_at_one_path_are_refused(
     assert not same.exists()
 
 
+@pytest.mark.parametrize("arguments", [["flows", "-o", "x.csv"], ["replay"]])
+def test_standard_input_is_read_once(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    line = refusal(capfd, *arguments, "-", "-")
+    assert line == "ids-daemon: standard input (-) is named twice; it can be read once"
+
+
 @pytest.mark.parametrize("broken", [["nothing.pcap"], ["a.pcap", "--model", "nomodel"]])
 def test_alerts_of_the_last_run_stay_until_there_are_others(
     capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: list[str]
@@ -71,6 +77,37 @@ def test_alerts_of_the_last_run_stay_until_there_are_others(
     assert alerts.read_text() == "kept\n"
     assert main(["replay", "a.pcap", "--alerts", str(alerts), "--quiet"]) == 0
     assert alerts.read_text() == ""
+
+
+@pytest.mark.parametrize("command", ["flows", "replay"])
+def test_flows_of_the_last_run_stay_where_nothing_could_be_read(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output, records = Path("old.csv"), Path("old.parquet")
+    wanted = ["-o", str(output), "--records", str(records)] if command == "flows" else ["--flows", "old.csv"]
+    for path in (output, records):
+        path.write_text("kept\n")
+    before = set(tmp_path.iterdir())
+    assert main([command, "nothing.pcap", *wanted]) == 1
+    Path("empty.pcap").write_bytes(capture.read_bytes()[:24])
+    cut = Path("cut.pcap")
+    cut.write_bytes(capture.read_bytes()[:-1])
+    assert output.read_text() == records.read_text() == "kept\n"
+    assert set(tmp_path.iterdir()) == before | {tmp_path / "empty.pcap", tmp_path / "cut.pcap"}
+    assert main([command, "nothing.pcap", "cut.pcap", *wanted]) == 1
+    assert len(output.read_text().splitlines()) == 3
+    assert main([command, "empty.pcap", *wanted]) == 0
+    assert len(output.read_text().splitlines()) == 1
+
+
+def test_flows_may_be_written_to_a_name_that_is_an_ending_alone(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["flows", str(capture), "-o", ".csv"]) == 0
+    assert capfd.readouterr().err.splitlines()[-1] == "ids-daemon: 3 packets: 3 rows in .csv"
+    assert len(Path(".csv").read_text().splitlines()) == 4
 
 
 def test_udp_may_be_written_as_a_url() -> None:
