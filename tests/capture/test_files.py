@@ -170,8 +170,8 @@ def test_unreadable_file_is_told(tmp_path, monkeypatch):
         (bytes(100), "begins with zeros"),
         (lzma.compress(b"x" * 60, lzma.FORMAT_ALONE), r"looks like \.lzma: unpack it first, `xz -dc` can"),
         (b"\x1f\x9d\x90" + bytes(60), r"looks like \.Z"),
-        (gzip.compress(gzip.compress(b"x")), r"\(is gzip within gzip: unpack it once before\)"),
-        (lzma.compress(gzip.compress(b"x")), r"\(is gzip within xz: unpack it once before\)"),
+        (gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "is gzip within gzip: unpack it once before"),
+        (lzma.compress(gzip.compress(b"x", mtime=0)), "is gzip within xz: unpack it once before"),
         (b"\x01\x02\x03", "is not a pcap or pcapng capture;"),
     ],
 )

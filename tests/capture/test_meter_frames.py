@@ -44,12 +44,7 @@ SEEDS: list[tuple[int, bytes]] = [
     (1, icmp_frame(*V6, 128)),
     (1, arp_frame(CLIENT, SERVER)),
     (1, ethernet(ipv6(*V6, EXTENSIONS + udp(1, 2, b"abcdefgh"), next_header=0))),
-    (
-        1,
-        ethernet(
-            ipv6(*V6, bytes([60]) + bytes(7) + (bytes([60]) + bytes(7)) * 20 + EXTENSIONS, next_header=0)
-        ),
-    ),
+    (1, ethernet(ipv6(*V6, bytes([60, *bytes(7)]) * 20 + EXTENSIONS + udp(1, 2, b"abc"), next_header=60))),
     (1, ethernet(ipv4(CLIENT, SERVER, b"y" * 40, protocol=UDP, fragment_offset=64, options=bytes(4)))),
     (1, ethernet(ipv4(CLIENT, SERVER, tcp(1, 2, "A", b"x" * 80), total_length=0))),
     (1, ethernet(b"\x11\0\0\1\0\x21\0\x21" + PACKET, ether_type=0x8864)),
