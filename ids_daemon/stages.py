@@ -65,13 +65,16 @@ def build_native_meter(config: Config, *, as_cicflowmeter: bool = False) -> Flow
     )
 
 
-def load_kernels(config: Config, tell: Callable[[str], None] | None, *, scoring: bool = True) -> None:
+def load_kernels(
+    config: Config, tell: Callable[[str], None] | None, *, scoring: bool = True, writing: bool = False
+) -> None:
     """Have the kernels of the meter (and of the windows, when `scoring`) ready before packets come.
 
+    writing: flows will be written, by kernels whichever the meter.
     Where they have to be compiled first it says so, and then removes those of older versions.
     """
     owners: list[Any] = []
-    if config.detector.meter == "native":
+    if config.detector.meter == "native" or writing:
         owners.append(capture)
     if scoring:
         import models

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from capture import kernel_folder
+from capture import flowfile, kernel_folder, loading
+from capture.jit import KERNELS
 from tests.packets import at, tcp_frame, write_pcap, write_pcapng
 
 ROOT = Path(__file__).parents[1]
@@ -106,3 +107,20 @@ def test_what_writes_flows_is_compiled_at_the_first_start_with_all_else(tmp_path
         capture = write_pcap(tmp_path / "some.pcap", frames[:count], [at(0)] * count)
         assert _run(_WRITE, capture, *outputs, **environment) == "False\n"
     assert {path.name for path in cache.glob("capture.text_kernels.*")} == kept
+
+
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize(
+    ("complete", "keeps", "made"), [(False, True, 1), (False, False, 0), (True, True, 0)]
+)
+def test_what_writes_flows_is_made_ahead_only_once_and_where_it_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, complete: bool, keeps: bool, made: int
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(loading, "DISABLED", False)
+    monkeypatch.setattr(KERNELS, "are_cached", lambda: complete)
+    monkeypatch.setattr(KERNELS.store, "keeps", keeps)
+    monkeypatch.setattr(KERNELS.store, "mark_complete", lambda: calls.append("complete"))
+    monkeypatch.setattr(flowfile, "load_kernels", lambda: calls.append("written"))
+    loading.load_kernels()
+    assert calls == ["written"] * made + ["complete"]

@@ -141,7 +141,7 @@ class ByteStream:
             except DamagedDataError as error:
                 raise CaptureError(
                     f"{self.name}: its {self.compression} data is damaged before byte {self.position}"
-                    f" ({error}); get a complete copy"
+                    f" ({error}); get a good copy, only what is before it can be read"
                 ) from None
             if output:
                 target[: len(output)] = output

@@ -91,7 +91,8 @@ def flows(options: argparse.Namespace) -> int:
             )
         # A file of flows alone is CICFlowMeter's, which counts captured bytes and sweeps nothing;
         # records are what the detector sees, which goes by the headers and by the clock.
-        load_kernels(config, None if options.quiet else tell, scoring=False)
+        writing = options.output is not None
+        load_kernels(config, None if options.quiet else tell, scoring=False, writing=writing)
         meter = build_meter(config, as_cicflowmeter=options.records is None)
         with Signals() as signals, progress(options.captures, quiet=options.quiet) as shown:
             for batch in captures:

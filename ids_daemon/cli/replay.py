@@ -154,7 +154,7 @@ def _replay(options: argparse.Namespace, config: Config, outputs: _Outputs, open
         ids = partial(community_ids, seed=config.community_id.seed)
         writers.append(opened.enter_context(FlowWriter(options.flows, community_id=ids)))
     captures = CaptureSequence(options.captures, tell)
-    load_kernels(config, None if options.quiet else tell)
+    load_kernels(config, None if options.quiet else tell, writing=bool(writers))
     meter = build_meter(config)
     scoring = build_scoring(config)
     if not options.quiet:

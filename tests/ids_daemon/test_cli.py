@@ -317,6 +317,10 @@ def test_a_first_start_compiles_says_so_and_clears_up(
     assert ("compiling" in ids("flows", scan_pcap, "-o", str(tmp_path / "f.csv")).err) == (package is capture)
     other_meter = ids("replay", scan_pcap, "--meter", "cicflowmeter").err
     assert ("compiling" in other_meter) == (package is models)
+    for output, compiled in (("-o", True), ("--records", False)):
+        asked = [output, str(tmp_path / "f.parquet"), "--meter", "cicflowmeter"]
+        compiles = compiled and package is capture
+        assert ("compiling" in ids("flows", scan_pcap, *asked).err) == compiles
 
 
 def test_flows_without_pyarrow_say_how_to_install_it(
