@@ -124,6 +124,9 @@ class CaptureFile(Closing):
                     yield self._batch(count, until_ns)
                 if problem:
                     raise CaptureError(f"{self.name}: {problem}")
+                if self.size_bytes is None and not self.packets and not self._reader.readable:
+                    # A pipe may go on for ever: whoever waits for packets of it hears of it now.
+                    raise CaptureError(f"{self.name}: has no interface to read from, so it is not read on")
                 if count == BATCH_PACKETS or until_ns >= 0:
                     continue
             if self._fill():

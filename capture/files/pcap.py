@@ -40,6 +40,7 @@ class PcapReader:
         self.interfaces = [""]
         self.packets = 0
         self.until_ns = -1  # this format knows no time but a packet's
+        self.readable = True
         self.problem = ""  #: why nothing of this file can be read
         # The upper half of the field holds the length of a frame check sequence.
         link_type &= 0xFFFF

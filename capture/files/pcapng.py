@@ -114,6 +114,12 @@ class PcapngReader:
         described["left_out"] = 0
         return self._left_out
 
+    @property
+    def readable(self) -> bool:
+        """False once packets were left out in a section in which no interface is read."""
+        described = self._described[: self._in_section]
+        return bool(described["supported"].any()) or not self.left_out()
+
     def _u32(self, window: Window, ahead: int) -> int:
         order = ">I" if self._big_endian else "<I"
         return int(struct.unpack(order, window.peek(4, ahead))[0])

@@ -207,6 +207,34 @@ def test_pipe_gives_packets_before_it_is_full(tmp_path):
     writer.join()
 
 
+@pytest.mark.parametrize("with_ethernet", [False, True])
+def test_pipe_without_an_interface_to_read_is_refused_at_its_first_packet(tmp_path, with_ethernet):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    link_types = (105, 1) if with_ethernet else (105,)
+    data = pcapng_bytes(FRAMES[:3], TIMES[:3], link_types=link_types, interfaces=[0, 0, 0], names=("wlan0",))
+    goes_on = threading.Event()
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as pipe:
+            pipe.write(data)
+            goes_on.wait(30)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with open_capture(path) as capture:
+        if with_ethernet:  # packets of it may come, so this waits for the end
+            goes_on.set()
+        with pytest.raises(CaptureError) as raised:
+            next(iter(capture))
+        assert goes_on.is_set() == with_ethernet
+        goes_on.set()
+    writer.join()
+    left_out = "3 packets were left out, as their link type is not read: 3 of 105 (IEEE802_11) on wlan0"
+    assert left_out in str(raised.value)
+    assert ("has no interface to read from, so it is not read on;" in str(raised.value)) != with_ethernet
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_growing_file_is_followed_from_before_its_header_on(tmp_path, pack):
     path = tmp_path / "grows.pcap"
