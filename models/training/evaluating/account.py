@@ -114,7 +114,8 @@ def write_account(
         ],
         [_test_row(one) for one in scored],
         "False alarms are what is benign and called an attack, by all that is benign; brackets hold the 95 %"
-        " interval of Clopper and Pearson. Precision and F1 hold only for the share of attacks in the data.",
+        " interval of Clopper and Pearson, as if each stood for itself. Precision and F1 hold only for"
+        " the share of attacks in the data.",
     )  # fmt: skip
     if leaks:
         _add_leaks(report, leaks)

@@ -13,6 +13,10 @@ from models.training.report import Column, Report, plots
 from models.training.report.cells import Cell
 
 _PERCENT: Final = "percent"
+_DISTINCT: Final = (
+    " Distinct ones differ in something that a model is given. Those that do not are decided alike and tell"
+    " no more than one of them, while the interval counts each: where few are distinct it is too narrow."
+)
 
 
 def add_group(
@@ -68,18 +72,28 @@ def _known(whole: Sequence[Scored]) -> str:
 
 def _add_families(report: Report, name: str, whole: Sequence[Scored]) -> None:
     families = [family_recall(one.labels, one.label, one.flagged, draws=one.times) for one in whole]
+    first = whole[0]
+    distinct = {first.labels[i]: first.distinct(i) for i in range(1, len(first.labels))}
+    known = first.alike is not None
     report.table(
         f"Recall by family, {name}",
         [
             Column("family"),
-            Column(whole[0].unit, "count"),
+            Column(first.unit, "count"),
+            *([Column("distinct", "count")] if known else []),
             *(Column(one.system, _PERCENT, 1) for one in whole),
         ],
         [
-            [row[0].family, row[0].rows, *(Share(one.recall, one.low, one.high) for one in row)]
+            [
+                row[0].family,
+                row[0].rows,
+                *([distinct[row[0].family]] if known else []),
+                *(Share(one.recall, one.low, one.high) for one in row),
+            ]
             for row in zip(*families, strict=True)
         ],
-        f"Of each kind of attack, the share of {whole[0].unit} called an attack, with its 95 % interval.",
+        f"Of each kind of attack, the share of {first.unit} called an attack, with its 95 % interval."
+        + (_DISTINCT if known else ""),
     )
     report.figure(
         f"Recall by family, {name}",

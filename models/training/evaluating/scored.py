@@ -14,7 +14,7 @@ from models.scaling import Kind
 from models.training.evaluating.trials import Trial
 from models.training.flows.preprocessing import Preprocessing
 from models.training.flows.table import NO_TIME, FlowTable
-from models.training.flows.twins import seen_again
+from models.training.flows.twins import seen_again, twins
 from models.training.intervals import Share, share
 from models.training.metrics import Confusion, confusion
 from models.training.systems.base import Entry
@@ -42,6 +42,13 @@ class Scored:
     history: History  #: learning curve, empty for what has none
     unit: str = "flows"  #: what the n rows are, in the plural
     draws: tuple[int, ...] = ()  #: benign rows of each, where the rows are draws from the same flows, pooled
+    alike: npt.NDArray[np.uint64] | None = (
+        None  #: (n,) equal where the model is given the same; None: not known
+    )
+
+    def distinct(self, family: int) -> int | None:
+        """How many rows of a family differ in anything that the model is given."""
+        return None if self.alike is None else len(np.unique(self.alike[self.label == family]))
 
     @property
     def times(self) -> int:
@@ -83,6 +90,7 @@ def fit_and_score(trial: Trial, entry: Entry, scale: Kind, seed: int, log: Calla
         len(fitting),
         seen_again(learned, judged),
         history,
+        alike=twins(judged.T),
     )
 
 
@@ -94,6 +102,7 @@ def as_is(
     threshold: float,
 ) -> Scored:
     """Every row of a table by a fitted model, which is taken not to have seen any of it."""
+    judged = preprocessing.transform(table)
     return Scored(
         "all of it",
         "the data given",
@@ -101,11 +110,12 @@ def as_is(
         table.labels,
         table.label.astype(np.int64),
         table.time,
-        score(preprocessing.transform(table)),
+        score(judged),
         threshold,
         0,
         None,
         [],
+        alike=twins(judged.T),
     )
 
 
@@ -133,6 +143,7 @@ def pooled(parts: Sequence[Scored], *, redrawn: bool = False) -> Scored:
         first.history,
         first.unit,
         tuple(part.confusion.benign for part in parts) if redrawn else (),
+        None if any(part.alike is None for part in parts) else np.concatenate([part.alike for part in parts]),  # type: ignore[misc]
     )
 
 

@@ -103,6 +103,16 @@ def test_families_of_all_days_stand_side_by_side(data: dict[str, Any], scored: l
     assert rows[0][3]["value"] == found / rows[0][1]
 
 
+def test_how_many_flows_of_a_family_are_distinct_is_told_where_it_is_known(scored: list[Scored]) -> None:
+    unlike = [replace(one, alike=np.arange(len(one.label), dtype=np.uint64) % 7) for one in scored]
+    data = written(unlike)
+    rows = table(data, "Recall by family, unseen days")
+    assert [row[2] for row in rows] == [7, 7] and len(rows[0]) == 5
+    (note,) = [one["note"] for one in data["tables"] if one["title"] == "Recall by family, unseen days"]
+    assert "where few are distinct it is too narrow" in note
+    assert "distinct" not in json.dumps(written(scored))
+
+
 def test_rates_that_the_data_cannot_tell_are_named(data: dict[str, Any], scored: list[Scored]) -> None:
     benign = sum(one.confusion.benign for one in scored[::2])
     (note,) = [one["note"] for one in data["tables"] if one["title"].startswith("Recall at fixed")]

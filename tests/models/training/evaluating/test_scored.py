@@ -53,6 +53,15 @@ def test_pooled_tests_keep_their_verdicts_and_families() -> None:
     assert (both.draws, pooled([a, b, b], redrawn=True).draws) == ((), (1, 1, 1))
 
 
+def test_rows_that_are_given_alike_are_distinct_once() -> None:
+    a = scored([0, 1, 1, 1], np.zeros(4), alike=np.array([1, 2, 2, 3], np.uint64))
+    b = scored([1, 1], np.zeros(2), alike=np.array([3, 4], np.uint64))
+    assert (a.distinct(0), a.distinct(1)) == (1, 2)
+    assert pooled([a, b]).distinct(1) == 3
+    unknown = scored([1, 1], np.zeros(2))
+    assert unknown.distinct(1) is None and pooled([a, unknown]).distinct(1) is None
+
+
 def test_alarms_a_day_by_hand() -> None:
     # Flows begin in three clock hours, an eighth of a day: 2 alarms are 16 a day, the false one 8.
     time = np.array([0, 1, 5, 5]) * HOUR_NS + 7
