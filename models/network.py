@@ -111,6 +111,7 @@ class PaperSpec(_Spec):
 
     features: int  #: D, of one flow: the sequence
     levels: int = 0  #: of each feature: how far it is in each of so many ranges; 0: its value as it is
+    embedding: int = 0  #: numbers made of a feature's levels, by weights of its own; 0: the levels as they are
     filters: int = 64
     kernel: int = 3  #: features a filter sees
     pooling: int = 2  #: features that become one; 1: none
@@ -120,8 +121,10 @@ class PaperSpec(_Spec):
 
     def __post_init__(self) -> None:
         self._check_sizes("features", "filters", "kernel", "pooling", "lstm", "dense")
-        if type(self.levels) is not int or not 0 <= self.levels <= _LARGEST:
-            raise ValueError(f"levels is {self.levels!r}: a whole number from 0 to {_LARGEST} wanted")
+        for name in ("levels", "embedding"):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= _LARGEST:
+                raise ValueError(f"{name} is {value!r}: a whole number from 0 to {_LARGEST} wanted")
         if self.pooling > self.features:
             raise ValueError(f"pooling {self.pooling} is longer than the {self.features} features")
         self._check_below(dropout=1.0)
@@ -176,31 +179,47 @@ def paper_network(
     The features of one flow are the sequence: convolution and pooling along them, LSTM, dropout,
     dense, and a sigmoid, so the output is a probability.
 
-    With `spec.levels`, which the paper does not have, each feature comes before the convolution as so many
-    numbers from 0 to 1, each with a slope of its own.  A filter goes over all features alike, and what a tree
-    cuts at one place of one feature's range is far below what it can tell in one number.
+    Two layers before the convolution are not the paper's, and are there where `spec` asks for them.  A filter
+    goes over all features alike, and what a tree cuts at one place of one feature's range is far below what
+    it can tell in one number.  So with `spec.levels` each feature comes as so many numbers from 0 to 1, each
+    with a slope of its own, which training flows give and fitting leaves as it is (`set_levels`); and with
+    `spec.embedding` so many numbers are made of those, by weights that each feature has of its own.
 
     unroll, batch_size: as in `build`.
     linear: without the sigmoid, the output is the logit; the weights are the same.
     """
-    from keras import Input, Sequential, layers
+    from keras import Input, Sequential, initializers, layers
 
-    first = (
+    first = [
         layers.EinsumDense(
             "bd,dl->bdl",
             (spec.features, spec.levels),
             bias_axes="dl",
             activation="hard_sigmoid",
+            trainable=False,
             name="levels",
         )
         if spec.levels
         else layers.Reshape((spec.features, 1), name="sequence")
-    )
+    ]
+    if spec.embedding:
+        # Keras' own rule would count all features as inputs of each, and begin far too low.
+        limit = (6.0 / max(spec.levels, 1)) ** 0.5
+        first.append(
+            layers.EinsumDense(
+                "bdl,dlk->bdk",
+                (spec.features, spec.embedding),
+                bias_axes="dk",
+                activation="relu",
+                kernel_initializer=initializers.RandomUniform(-limit, limit),
+                name="embedding",
+            )
+        )
     pool = [layers.MaxPooling1D(spec.pooling, name="pool")] if spec.pooling > 1 else []
     return Sequential(
         [
             Input((spec.features,), batch_size, dtype="float32", name="features"),
-            first,
+            *first,
             layers.Conv1D(spec.filters, spec.kernel, padding="same", activation="relu", name="conv"),
             *pool,
             layers.LSTM(spec.lstm, unroll=unroll, name="lstm"),

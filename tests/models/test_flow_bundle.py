@@ -161,6 +161,7 @@ def test_the_network_has_definitions_that_are_held_against_sense() -> None:
     for change, said in (
         ({"features": 1}, "pooling 2 is longer than the 1 features"),
         ({"filters": 0}, "filters is 0"),
+        ({"embedding": -1}, "embedding is -1"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"attention": 1}, "unknown: attention"),
     ):

@@ -193,6 +193,20 @@ def test_paper_network_takes_features_as_the_sequence_and_gives_a_probability() 
     assert tuple(model.get_layer("conv").output.shape) == (None, 20, 4)
 
 
+@pytest.mark.parametrize("levels", [0, 6])
+def test_an_embedding_is_of_each_feature_alone(levels: int) -> None:
+    model = paper_network(PaperSpec(20, levels=levels, embedding=5, filters=4, lstm=5, dense=6))
+    first = [layer.name for layer in model.layers[:3]]
+    assert first == ["levels" if levels else "sequence", "embedding", "conv"]
+    x = np.random.default_rng(0).random((1, 20), np.float32)
+    embedding = model.get_layer("embedding")
+    one = np.asarray(embedding(model.layers[0](x)))
+    x[0, 7] = 1 - x[0, 7]
+    other = np.asarray(embedding(model.layers[0](x)))
+    assert one.shape == (1, 20, 5)
+    assert set(np.flatnonzero((one != other).any(axis=(0, 2)))) == {7}
+
+
 def test_specification_needs_no_keras() -> None:
     code = "import sys, models.network as n; n.NetworkSpec(4, 3, 2, 2); print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

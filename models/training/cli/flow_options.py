@@ -46,6 +46,7 @@ def add_flow_options(group: Any) -> list[argparse.Action]:
     )
     add("best_features", type=at_least(1), metavar="N", help="keep the N that tell most")
     add("levels", type=at_least(0), help="of each feature before the convolution; 0: none")
+    add("embedding", type=at_least(0), help="numbers made of a feature's levels; 0: the levels as they are")
     for name, meaning in _WHOLE.items():
         add(name, type=at_least(1), help=meaning)
     for name, meaning in _REAL.items():
@@ -61,7 +62,7 @@ def flow_settings(args: argparse.Namespace, found: Best | None = None) -> Settin
     """What the options say; where one is not given counts `found`, the best of a search, and what it had."""
     from models.training.paper.flow_fit import Settings, with_sizes
 
-    names = ("levels", "epochs", "schedule", "class_weights", *_WHOLE, *_REAL, *_SHARE)
+    names = ("levels", "embedding", "epochs", "schedule", "class_weights", *_WHOLE, *_REAL, *_SHARE)
     given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
     base = Settings() if found is None else Settings.from_dict(found.base)
     asked = {"cut": args.split, "scale": args.scale, "best": args.best_features, "seed": args.seed}

@@ -17,7 +17,7 @@ from tests.models.training.flows.making import flow_table
 from tests.models.training.made_flows import table
 
 SMALL = Settings(
-    sizes={"levels": 4, "filters": 8, "lstm": 8, "dense": 8, "pooling": 2, "dropout": 0.1},
+    sizes={"levels": 4, "embedding": 3, "filters": 8, "lstm": 8, "dense": 8, "pooling": 2, "dropout": 0.1},
     options=EpochOptions(epochs=12, batch_size=32, learning_rate=1e-2, averaging=0.9, schedule="cosine"),
 )
 
@@ -54,31 +54,70 @@ def test_fit_finds_made_attacks_and_goes_on_after_a_stop_to_the_same_network(
         assert weights.tobytes() == again.weights[name].tobytes()
 
 
-def test_levels_begin_as_how_far_a_value_is_in_each_range(keras: None) -> None:
+def test_levels_are_how_far_a_value_is_in_each_range_and_stay_so(keras: None) -> None:
     from models.network import PaperSpec, paper_network
+    from models.training.systems.networks import compiled
 
     x = np.linspace(0, 1, 9, dtype=np.float32)[:, None] ** np.array([1, 2], np.float32)
-    model = paper_network(PaperSpec(2, levels=4, pooling=1, filters=2, lstm=2, dense=2))
+    model = compiled(paper_network(PaperSpec(2, levels=4, embedding=3, pooling=1, filters=2, lstm=2, dense=2)))
     set_levels(model, x)
+    before = model.get_layer("embedding").get_weights()
+    model.train_on_batch(x, np.arange(9) % 2)
     found = np.asarray(model.get_layer("levels")(x))
     assert found.shape == (9, 2, 4)
     for feature in range(2):
         edges = level_edges(x[:, feature], 4)
         wanted = np.clip((x[:, feature, None] - edges[:-1]) / np.diff(edges), 0, 1)
         np.testing.assert_allclose(found[:, feature], wanted, atol=1e-5)
+    assert (before[0] != model.get_layer("embedding").get_weights()[0]).any()
     plain = paper_network(PaperSpec(2, pooling=1, filters=2, lstm=2, dense=2))
     before = plain.get_weights()
     set_levels(plain, x)
     assert all((one == other).all() for one, other in zip(before, plain.get_weights(), strict=True))
 
 
-def test_edges_are_quantiles_and_halves_where_values_repeat() -> None:
+def test_levels_tell_a_microsecond_of_two_minutes_from_none(keras: None) -> None:
+    from models.network import PaperSpec, paper_network
+
+    x = np.array([0, 1, 2, 120e6], np.float32)[:, None] / np.float32(120e6)
+    model = paper_network(PaperSpec(1, levels=3, pooling=1, filters=2, lstm=2, dense=2))
+    set_levels(model, x)
+    found = np.asarray(model.get_layer("levels")(x))[:, 0]
+    np.testing.assert_allclose(found, np.tri(4, 3, -1), atol=1e-4)
+
+
+def test_far_from_0_a_level_is_no_narrower_than_float32_can_tell(keras: None) -> None:
+    from models.network import PaperSpec, paper_network
+
+    near = np.nextafter(np.float32(0.9), np.float32(1))
+    x = np.array([0, 0.9, near, 1], np.float32)[:, None]
+    model = paper_network(PaperSpec(1, levels=3, pooling=1, filters=2, lstm=2, dense=2))
+    set_levels(model, x)
+    found = np.asarray(model.get_layer("levels")(x))[:, 0]
+    np.testing.assert_allclose(found, [[0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 1]], atol=0.02)
+
+
+def test_edges_are_values_or_quantiles_and_halves_where_there_are_few() -> None:
+    few = np.array([0, 0, 0, 0.5, 0.51, 1], np.float32)
+    np.testing.assert_allclose(level_edges(few, 3), [0, 0.5, 0.51, 1], atol=1e-6)
+    np.testing.assert_allclose(level_edges(few, 4), [0, 0.25, 0.5, 0.51, 1], atol=1e-6)
     even = level_edges(np.linspace(0, 1, 101, dtype=np.float32), 4)
     np.testing.assert_allclose(even, [0, 0.25, 0.5, 0.75, 1], atol=1e-6)
     zeros = np.zeros(100, np.float32)
     zeros[:10] = 1
     np.testing.assert_allclose(level_edges(zeros, 4), [0, 0.25, 0.5, 0.75, 1], atol=1e-6)
     np.testing.assert_allclose(level_edges(np.zeros(5, np.float32), 2), [0, 0.5, 1])
+
+
+def test_edges_go_where_the_different_values_are() -> None:
+    # Nine rows in ten are 0, so the quantiles are 0 and 1 alone; the others crowd below a hundredth.
+    values = np.zeros(1000, np.float32)
+    values[:99], values[99] = np.linspace(0.0001, 0.0099, 99), 1
+    edges = level_edges(values, 8)
+    assert len(edges) == 9 and (edges[0], edges[-1]) == (0, 1)
+    assert (edges[:-1] < 0.0099).all()
+    inside = np.histogram(np.unique(values), edges)[0]
+    assert inside.max() <= 14  # of 101 values in 8 levels
 
 
 def test_threshold_has_the_highest_f1_and_is_near_a_half() -> None:
