@@ -111,7 +111,7 @@ class PaperSpec(_Spec):
 
     features: int  #: D, of one flow: the sequence
     levels: int = 0  #: of each feature: how far it is in each of so many ranges; 0: its value as it is
-    embedding: int = 0  #: numbers made of a feature's levels, by weights of its own; 0: the levels as they are
+    embedding: int = 0  #: numbers made of a feature's levels, by weights of its own; 0: none
     filters: int = 64
     kernel: int = 3  #: features a filter sees
     pooling: int = 2  #: features that become one; 1: none

@@ -62,7 +62,7 @@ def add(commands: Subcommands) -> None:
     fit.add_argument("--out", type=Path, required=True, help="folder of the bundle; replaced when it is one")
     fit.add_argument("--name", help="name of the bundle (default: that of the folder)")
     fit.add_argument(
-        "--epochs", type=at_least(1), help=f"at most (default {DEFAULT_EPOCHS} for records, 25 for DATA)"
+        "--epochs", type=at_least(1), help=f"at most (default {DEFAULT_EPOCHS} for records, 15 for DATA)"
     )
     fit.add_argument("--seed", type=at_least(0), default=1)
     fit.add_argument("--created", default=None, help="date in the manifest (default: today)")

@@ -46,7 +46,11 @@ def add_flow_options(group: Any) -> list[argparse.Action]:
     )
     add("best_features", type=at_least(1), metavar="N", help="keep the N that tell most")
     add("levels", type=at_least(0), help="of each feature before the convolution; 0: none")
-    add("embedding", type=at_least(0), help="numbers made of a feature's levels; 0: the levels as they are")
+    add(
+        "embedding",
+        type=at_least(0),
+        help="numbers made of a feature's levels before the convolution; 0: none",
+    )
     for name, meaning in _WHOLE.items():
         add(name, type=at_least(1), help=meaning)
     for name, meaning in _REAL.items():

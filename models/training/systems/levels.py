@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# The narrowest range: a microsecond of two minutes is wider, and float32, which multiplies before it subtracts,
-# still has a two-hundredth of a range so far from 0.
-_NARROWEST = 1e-9
+# The narrowest range, in a feature from 0 to 1: and farther from 0 what float32, which multiplies before it
+# subtracts, still tells to a hundredth of a range.
+_NARROWEST = 1e-6
 _TO_START = 2e-5
 
 

@@ -59,7 +59,8 @@ def test_levels_are_how_far_a_value_is_in_each_range_and_stay_so(keras: None) ->
     from models.training.systems.networks import compiled
 
     x = np.linspace(0, 1, 9, dtype=np.float32)[:, None] ** np.array([1, 2], np.float32)
-    model = compiled(paper_network(PaperSpec(2, levels=4, embedding=3, pooling=1, filters=2, lstm=2, dense=2)))
+    spec = PaperSpec(2, levels=4, embedding=3, pooling=1, filters=2, lstm=2, dense=2)
+    model = compiled(paper_network(spec))
     set_levels(model, x)
     before = model.get_layer("embedding").get_weights()
     model.train_on_batch(x, np.arange(9) % 2)
@@ -76,10 +77,10 @@ def test_levels_are_how_far_a_value_is_in_each_range_and_stay_so(keras: None) ->
     assert all((one == other).all() for one, other in zip(before, plain.get_weights(), strict=True))
 
 
-def test_levels_tell_a_microsecond_of_two_minutes_from_none(keras: None) -> None:
+def test_levels_tell_a_millisecond_of_two_minutes_from_none(keras: None) -> None:
     from models.network import PaperSpec, paper_network
 
-    x = np.array([0, 1, 2, 120e6], np.float32)[:, None] / np.float32(120e6)
+    x = np.array([0, 1, 2, 120e3], np.float32)[:, None] / np.float32(120e3)
     model = paper_network(PaperSpec(1, levels=3, pooling=1, filters=2, lstm=2, dense=2))
     set_levels(model, x)
     found = np.asarray(model.get_layer("levels")(x))[:, 0]
