@@ -84,6 +84,28 @@ def test_its_flatbuffer_has_no_loop(flow_parts: Parts) -> None:
     assert "WHILE" not in found
 
 
+def test_levels_and_embedding_score_alike_in_both_runtimes(
+    save_flows: Callable[..., FlowBundle], flow_parts: Parts
+) -> None:
+    from models.network import paper_network, weights_to_arrays
+    from models.training.convert import convert_flows
+    from models.training.systems.levels import set_levels
+
+    x = flows(500) ** 8  # crowded near 0, where a level is narrow
+    spec = PaperSpec(SPEC.features, levels=32, embedding=3, filters=4, lstm=4, dense=4)
+    network = paper_network(spec)
+    set_levels(network, x)
+    weights = weights_to_arrays(network)
+    bundle = save_flows(spec=spec, weights=weights, tflite=convert_flows(spec, weights))
+    assert bundle.spec == spec
+    scores = bundle.score(x)
+    assert len(np.unique(scores)) > 400
+    np.testing.assert_allclose(scores, bundle.score(x, "keras"), atol=1e-5)
+    assert operators(bundle.tflite) <= operators(flow_parts["tflite"]) | {
+        "BATCH_MATMUL", "ADD", "MUL", "TRANSPOSE", "RELU6", "RELU", "MAXIMUM", "MINIMUM"
+    }  # fmt: skip
+
+
 def test_the_same_input_gives_the_same_bytes(save_flows: Callable[..., FlowBundle]) -> None:
     one, two = save_flows("one").path, save_flows("two").path
     files = sorted(path.relative_to(one) for path in one.rglob("*"))
