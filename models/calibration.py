@@ -132,11 +132,12 @@ def _exceeded_by(scores: Floats, allowed: int) -> float:
 
 
 def covered_days(time_ns: npt.NDArray[np.int64]) -> float:
-    """Days of traffic: clock hours in which there is any, by 24.
+    """Days of traffic: the time from flow to flow, in days of 24 hours.
 
-    Hours without do not count, so nights between recordings do not water a rate down.
+    Pauses of over an hour do not count, so nights between recordings do not water a rate down.
     """
-    return len(np.unique(time_ns // _HOUR_NS)) / 24.0
+    pauses = np.diff(np.sort(time_ns))
+    return float(pauses[pauses <= _HOUR_NS].sum()) / (24 * _HOUR_NS)
 
 
 def counted_interval(count: int) -> tuple[float, float]:
@@ -175,12 +176,17 @@ class HostHours:
 
     def __init__(self) -> None:
         self._highest: dict[tuple[int, int, int], float] = {}
-        self._traffic: set[int] = set()
+        self._spans: dict[int, tuple[int, int]] = {}  # of each clock hour: its first flow, its last
         self.windows = 0
 
     def see(self, time_ns: npt.NDArray[np.int64]) -> None:
         """Take the times of all flows, also of those that make no window due."""
-        self._traffic.update(np.unique(time_ns // _HOUR_NS).tolist())
+        hours = time_ns // _HOUR_NS
+        for hour in np.unique(hours).tolist():
+            within = time_ns[hours == hour]
+            low, high = int(within.min()), int(within.max())
+            known = self._spans.get(hour, (low, high))
+            self._spans[hour] = min(known[0], low), max(known[1], high)
 
     def add(self, batch: WindowBatch, decisions: Floats) -> None:
         """Take the decisions (B,) at the windows of a batch."""
@@ -198,15 +204,13 @@ class HostHours:
         return len({key[:2] for key in self._highest})
 
     @property
-    def hours(self) -> int:
-        """Clock hours with traffic, see `covered_days`."""
-        return len(self._traffic)
+    def days(self) -> float:
+        """Of traffic, see `covered_days`."""
+        return covered_days(np.array(list(self._spans.values()), np.int64).ravel())
 
     def scores(self) -> BenignScores:
         """One score a host hour."""
-        return BenignScores(
-            np.array(list(self._highest.values()), np.float64), "host hours", self.hours / 24.0
-        )
+        return BenignScores(np.array(list(self._highest.values()), np.float64), "host hours", self.days)
 
 
 def told(budget: Budget, found: Calibrated, what: str, **made_of: Any) -> dict[str, Any]:

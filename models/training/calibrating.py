@@ -71,7 +71,7 @@ def calibrate_windows(
         budget,
         found,
         benign.items,
-        hours=hours.hours,
+        hours=round(hours.days * 24, 2),
         hosts=hours.hosts,
         windows=hours.windows,
         flows_sha256=_hashes(records),
@@ -106,7 +106,7 @@ def calibrate_flows(bundle: FlowBundle, data: Sequence[Path], budget: Budget, ou
         budget,
         found,
         benign.items,
-        **({} if days is None else {"hours": round(days * 24)}),
+        **({} if days is None else {"hours": round(days * 24, 2)}),
         flows_sha256=_hashes(data),
     )
     before = bundle.threshold

@@ -134,10 +134,30 @@ def test_the_interval_of_a_large_count_nears_two_deviations() -> None:
     assert (low, high) == (pytest.approx(99_381, abs=3), pytest.approx(100_622, abs=3))
 
 
-def test_hours_without_traffic_are_no_days() -> None:
-    start = START_NS // HOUR * HOUR
-    assert covered_days(start + np.array([0, 10, HOUR + 5, 30 * HOUR], np.int64)) == 3 / 24
-    assert covered_days(np.zeros(0, np.int64)) == 0
+def test_pauses_of_over_an_hour_are_no_days() -> None:
+    times = START_NS + np.array([30 * HOUR, 0, 10, HOUR, 31 * HOUR + 1], np.int64)
+    assert covered_days(times) == 1 / 24
+    assert covered_days(np.zeros(0, np.int64)) == covered_days(np.ones(3, np.int64)) == 0
+
+
+def test_short_recordings_are_no_hours() -> None:
+    """Eight of a minute each, in eight clock hours, show eight minutes."""
+    minutes = [START_NS + hour * 2 * HOUR + np.array([0, HOUR // 60]) for hour in range(8)]
+    assert covered_days(np.concatenate(minutes)) == pytest.approx(8 / 1440)
+    hours = HostHours()
+    for minute in minutes:
+        hours.see(minute[:1])
+        hours.see(minute[1:])
+    assert hours.days == pytest.approx(8 / 1440)
+
+
+def test_days_are_the_same_however_their_flows_are_seen() -> None:
+    times = START_NS + np.random.default_rng(1).integers(0, 50 * HOUR, 200)
+    hours = HostHours()
+    for part in np.array_split(times, 7):
+        hours.see(part)
+    hours.see(times[:0])
+    assert hours.days == covered_days(times) > 1.5
 
 
 class Seen(list[tuple[int, float]]):
@@ -162,7 +182,8 @@ def test_a_host_counts_once_an_hour_with_its_highest_decision() -> None:
         hours.see(seen.time_ns)
     found = hours.scores()
     assert sorted(found.scores) == [-1.0, 2.0, 4.0, 7.0]
-    assert (found.items, found.days, hours.hosts, hours.windows) == ("host hours", 3 / 24, 2, 6)
+    # From 0.1 to 1.0, and what is seen at 5.5 alone has no length.
+    assert (found.items, found.days, hours.hosts, hours.windows) == ("host hours", 0.9 / 24, 2, 6)
 
 
 def test_a_calibration_says_what_it_was_made_of() -> None:

@@ -151,16 +151,16 @@ def pooled(parts: Sequence[Scored], *, redrawn: bool = False) -> Scored:
 class PerDay:
     """Alarms for each day of traffic in the data."""
 
-    days: float  #: clock hours in which a flow began, by 24
+    days: float  #: of traffic, see `covered_days`
     alarms: float
     false_alarms: Share  #: a day, with the interval of the false-alarm rate
 
 
 def per_day(scored: Scored) -> PerDay | None:
-    """None unless every row has a time."""
-    if not len(scored.time) or (scored.time == NO_TIME).any():
+    """None unless every row has a time, and they are not all the same."""
+    if (scored.time == NO_TIME).any() or not (days := covered_days(scored.time)):
         return None
-    days, counts = covered_days(scored.time), scored.confusion
+    counts = scored.confusion
     rate = share(counts.fp, counts.benign)
     benign = counts.benign / days
     return PerDay(

@@ -138,9 +138,8 @@ def test_local_thresholds_are_told_before_and_after(data: dict[str, Any]) -> Non
 def test_alarms_a_day_are_told_for_every_test(data: dict[str, Any], scored: list[Scored]) -> None:
     rows = table(data, "Alarms a day, unseen days")
     assert len(rows) == 4
-    # 400 minutes touch seven clock hours.
-    assert rows[0][2] == 7 / 24
-    assert rows[0][3] == pytest.approx(scored[0].flagged.sum() / (7 / 24))
+    assert rows[0][2] == pytest.approx(399 / 1440)
+    assert rows[0][3] == pytest.approx(scored[0].flagged.sum() / (399 / 1440))
 
 
 def test_leaks_are_told(data: dict[str, Any]) -> None:

@@ -63,14 +63,14 @@ def test_rows_that_are_given_alike_are_distinct_once() -> None:
 
 
 def test_alarms_a_day_by_hand() -> None:
-    # Flows begin in three clock hours, an eighth of a day: 2 alarms are 16 a day, the false one 8.
-    time = np.array([0, 1, 5, 5]) * HOUR_NS + 7
-    told = per_day(scored([0, 0, 0, 1], [0.9, 0.1, 0.2, 0.9], time=time))
+    # Three quarters of an hour, and a pause: 2 alarms are 64 a day, the false one 32.
+    time = np.array([0, 0.25, 0.75, 5]) * HOUR_NS + 7
+    told = per_day(scored([0, 0, 0, 1], [0.9, 0.1, 0.2, 0.9], time=time.astype(np.int64)))
     assert told is not None
-    assert (told.days, told.alarms, told.false_alarms.value) == (0.125, 16, 8)
+    assert (told.days, told.alarms, told.false_alarms.value) == (0.03125, 64, 32)
     rate = share(1, 3)
-    assert told.false_alarms.low == pytest.approx(rate.low * 3 / 0.125)
-    assert told.false_alarms.high == pytest.approx(rate.high * 3 / 0.125)
+    assert told.false_alarms.low == pytest.approx(rate.low * 3 / 0.03125)
+    assert told.false_alarms.high == pytest.approx(rate.high * 3 / 0.03125)
 
 
 def test_without_times_no_alarms_a_day_are_told() -> None:
