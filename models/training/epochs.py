@@ -137,6 +137,7 @@ def _one_epoch(
     for number in range(batches):
         index = order[number * size : (number + 1) * size]
         weighed = None if weight is None else weight[index]
+        run.model.reset_metrics()
         means.add(run.model.train_on_batch(x[index], y[index], weighed, return_dict=True), len(index))
         run.average(options.averaging, run.epoch * batches + number)
         if on_batch is not None:
@@ -149,12 +150,16 @@ def _measured(model: Any, x: Floats, y: Targets) -> dict[str, float]:
     means = _Means()
     for start in range(0, len(x), _SCORING_BATCH):
         part = slice(start, start + _SCORING_BATCH)
+        model.reset_metrics()
         means.add(model.test_on_batch(x[part], y[part], return_dict=True), len(x[part]))
     return means.values()
 
 
 class _Means:
-    """Means of a model's metrics over batches, each by its rows: Keras tells them of one batch at a time."""
+    """Means of a model's metrics over batches, each by its rows.
+
+    Of one batch at a time, so the metrics are reset before each: older versions of Keras go on adding up.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}

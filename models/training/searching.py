@@ -134,6 +134,7 @@ class Best:
 
     point: dict[str, Any]
     base: dict[str, Any]  #: what every fit of it had, see `Task`
+    data: Any  #: what it was on, see `Task`
 
 
 def best_of(folder: Path, kind: Kind) -> Best:
@@ -146,7 +147,7 @@ def best_of(folder: Path, kind: Kind) -> Best:
     if len({json.dumps(line["base"], sort_keys=True) for line in results}) > 1:
         raise TrainingError(f"{folder}: holds searches with several options; give each a folder")
     best = min(results, key=lambda line: float(line["loss"]))
-    return Best(dict(best["point"]), dict(best["base"]))
+    return Best(dict(best["point"]), dict(best["base"]), best["data"])
 
 
 def told(point: Mapping[str, Any]) -> str:

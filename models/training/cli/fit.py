@@ -64,7 +64,7 @@ def add(commands: Subcommands) -> None:
     fit.add_argument(
         "--epochs", type=at_least(1), help=f"at most (default {DEFAULT_EPOCHS} for records, 15 for DATA)"
     )
-    fit.add_argument("--seed", type=at_least(0), default=1)
+    fit.add_argument("--seed", type=at_least(0), help="(default 1, or with --from-search that of the search)")
     fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
     fit.add_argument(
         "--from-search", type=Path, metavar="DIR", help="sizes and options of the best in that `search`"
@@ -87,6 +87,7 @@ def _fit(args: argparse.Namespace, of_records: list[argparse.Action], of_data: l
         fit_from_flows(args)
         return
     args.epochs = args.epochs or DEFAULT_EPOCHS
+    args.seed = 1 if args.seed is None else args.seed
 
     from models.training.cli.fit_windows import fit_windows
 

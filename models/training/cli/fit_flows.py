@@ -20,6 +20,7 @@ from models.training.paper.comparing import digest, summary
 from models.training.paper.flow_fit import FlowFit, Settings, fit_flows
 from models.training.report import Report
 from models.training.report.cells import plain
+from models.training.searching import Best
 
 
 def fit_from_flows(args: argparse.Namespace) -> None:
@@ -27,11 +28,12 @@ def fit_from_flows(args: argparse.Namespace) -> None:
     for package in ("tensorflow", "sklearn", "matplotlib", "scipy"):
         need(package)
     place, name = place_for(args.out), name_for(args.out, args.name)
-    settings = flow_settings(args, found_best(args, "flows"))
+    best = found_best(args, "flows")
+    settings = flow_settings(args, best)
     table, read = read_data(args)
     need_both(table)
     cleaned, cleaning = clean(table, drop_duplicates=settings.cut != "matrix")
-    told = [*read.lines(), *cleaning.lines()]
+    told = [*read.lines(), *cleaning.lines(), *_unlike(best, settings, digest(cleaned))]
     print("\n".join(told))
     # Made before the fit, so that a place where nothing can be written is told of now.
     partial = place.with_name(place.name + ".partial")
@@ -57,6 +59,21 @@ def fit_from_flows(args: argparse.Namespace) -> None:
     # Only now: what was fitted is still there when the bundle could not be written.
     checkpoints.remove()
     print(f"wrote {args.out}")
+
+
+def _unlike(best: Best | None, settings: Settings, data: str) -> list[str]:
+    """What makes the test part one that the sizes of a search were chosen with."""
+    if best is None:
+        return []
+    if best.data != data:
+        return ["warning: the search was on other data: flows that chose its sizes may be judged here"]
+    cut = {name: best.base[name] for name in ("cut", "seed")}
+    if cut != {name: settings.to_dict()[name] for name in cut}:
+        return [
+            f"warning: the search cut the flows by {cut['cut']} and seed {cut['seed']}: flows that chose its"
+            " sizes are judged here"
+        ]
+    return []
 
 
 def _save(

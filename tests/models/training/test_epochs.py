@@ -116,3 +116,24 @@ def test_weights_make_the_classes_weigh_the_same() -> None:
     assert root[y][0] / root[~y][0] == pytest.approx(2)
     assert balanced.mean() == pytest.approx(1) and root.mean() == pytest.approx(1)
     assert (sample_weights(y, "none") == 1).all()
+
+
+def test_the_validation_loss_is_that_of_the_validation_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a Keras whose `train_on_batch` and `test_on_batch` go on adding up."""
+    model = network()
+
+    def adding_up(call: Any) -> Any:
+        def without_reset(*given: Any, **named: Any) -> Any:
+            with monkeypatch.context() as patch:
+                patch.setattr(type(model), "reset_metrics", lambda self: None)
+                return call(*given, **named)
+
+        return without_reset
+
+    monkeypatch.setattr(model, "train_on_batch", adding_up(model.train_on_batch))
+    monkeypatch.setattr(model, "test_on_batch", adding_up(model.test_on_batch))
+    history = fit(model)
+    # The weights of the epoch with the lowest loss were taken.
+    likely, y = predict(model, HELD[0]).ravel().astype(float), HELD[1].astype(float)
+    loss = -np.mean(y * np.log(likely) + (1 - y) * np.log(1 - likely))
+    assert min(entry["val_loss"] for entry in history) == pytest.approx(loss, rel=1e-4)

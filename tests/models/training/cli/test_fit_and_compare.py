@@ -157,7 +157,7 @@ def test_fit_takes_the_best_of_a_search(
         for one in ("filters=4,8", "lstm=2", "batch-size=64", "learning-rate=0.01", "dropout=0")
         for word in ("--grid", one)
     ]
-    searched = ["--scale", "log-minmax", "--levels", "0", "--epochs", "3"]
+    searched = ["--scale", "log-minmax", "--levels", "0", "--epochs", "3", "--seed", "5"]
     assert main(["search", str(flows), "--out", str(tmp_path / "s"), *grid, *searched]) == 0
     assert "best of 2: batch_size 64, learning_rate 0.01, filters 4, lstm 2" in capsys.readouterr().out
     assert (tmp_path / "s" / "index.html").exists()
@@ -174,6 +174,15 @@ def test_fit_takes_the_best_of_a_search(
     assert (asked[-1].scale, asked[-1].sizes["levels"], asked[-1].options.epochs) == ("log-minmax", 0, 3)
     assert main(["fit", str(flows), "--out", str(tmp_path / "o"), *more, "--scale", "minmax"]) == 130
     assert (asked[-1].scale, asked[-1].cut) == ("minmax", "text")
+    # Its seed as well: by another one, flows that chose the sizes would be judged.
+    assert asked[-1].seed == 5 and "warning" not in capsys.readouterr().out
+    assert main(["fit", str(flows), "--out", str(tmp_path / "p"), *more, "--seed", "6"]) == 130
+    assert asked[-1].seed == 6
+    assert "warning: the search cut the flows by text and seed 5: flows that" in capsys.readouterr().out
+    other = flows.with_name("other.csv")
+    other.write_bytes(b"".join(flows.read_bytes().splitlines(keepends=True)[:-9]))
+    assert main(["fit", str(other), "--out", str(tmp_path / "q"), *more]) == 130
+    assert "warning: the search was on other data" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_name_is_told_before_the_fit(
