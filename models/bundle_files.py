@@ -136,7 +136,8 @@ class ZipFiles:
 
 def is_left_over(name: str) -> bool:
     """Whether a file with `/` in its name was left by a file manager or a mount, meant by nobody as data."""
-    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    parts = (part for part in name.split("/") if part not in (".", ".."))
+    return any(part.startswith((".", "__MACOSX")) for part in parts)
 
 
 def _bounded(data: bytes, limit: int, where: str) -> bytes:

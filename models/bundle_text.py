@@ -51,7 +51,7 @@ def describe_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] =
         }
     head["operators"] = ", ".join(sorted(operators(bundle.tflite)))
     head["signature"] = _signature(bundle.path, files, trusted_keys)
-    return [
+    lines = [
         *(f"{name + ':':11}{value}" for name, value in head.items()),
         *_block("network", bundle.spec.to_dict()),
         *_parameters(bundle.weights()),
@@ -61,6 +61,7 @@ def describe_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] =
         *_block("made with", manifest["versions"]),
         *_files(bundle, files),
     ]
+    return [_harmless(line) for line in lines]
 
 
 def verify_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] = ()) -> list[str]:
@@ -80,8 +81,13 @@ def verify_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] = (
     except PackageMissing:
         raise
     except BundleError as error:
-        return [str(error)]
-    return [f"{where}/{name}: {UNKNOWN}" for name in foreign]
+        return [_harmless(str(error))]
+    return [_harmless(f"{where}/{name}: {UNKNOWN}") for name in foreign]
+
+
+def _harmless(line: str) -> str:
+    """Without what would steer a terminal: a bundle may come from anybody."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _runs(bundle: Bundle | FlowBundle) -> None:

@@ -7,6 +7,7 @@ another name and then renamed, so a full disk or a kill leaves the last good one
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import zipfile
@@ -48,9 +49,12 @@ class Checkpoint:
     def save(self, arrays: Arrays) -> None:
         """Replace what was saved; TrainingError when it cannot be written."""
         new = self._path.with_suffix(".new")
+        # Packed in memory: a zip that cannot be finished, where the disk is full, complains once more later.
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, **arrays)  # type: ignore[arg-type]
         try:
             with new.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                file.write(packed.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self._path)
@@ -86,7 +90,8 @@ class Checkpoints:
 
     def _found(self) -> str | None:
         """The command that left this folder, None where there is none; TrainingError for other content."""
-        if not self._folder.exists() or (self._folder.is_dir() and not any(self._folder.iterdir())):
+        begun = self._folder / f"{_COMMAND}.new"  # all there is where the disk was full from the start
+        if not self._folder.exists() or (self._folder.is_dir() and set(self._folder.iterdir()) <= {begun}):
             return None
         known = self._folder / _COMMAND
         text = known.read_text(encoding="utf-8", errors="replace") if known.is_file() else ""

@@ -44,6 +44,9 @@ def share(successes: int, total: int, confidence: float = CONFIDENCE, *, draws: 
     return Share(successes / total, low, high)
 
 
+_NO_SPREAD = 1e-12  # what rounding makes of equal differences
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """By how much one system is above another, over runs on the same data."""
@@ -63,7 +66,8 @@ def paired_difference(
     the plain interval is too narrow.  With `test_per_train`, rows of a test part by those of a training
     part, the variance of the mean is s^2 (1/n + test_per_train), as Nadeau and Bengio (2003) correct it.
 
-    Of one shuffle nothing is known of the spread: the interval is endless and the verdict unknown.
+    Where nothing is known of the spread, as of one shuffle or of differences that are all the same and not
+    0, the interval is endless and the verdict unknown; so it is where a figure is NaN.
     ValueError for figures that are no pairs.
     """
     from scipy.stats import t
@@ -73,7 +77,8 @@ def paired_difference(
         raise ValueError(f"figures of shapes {first.shape} and {second.shape} are no pairs")
     differences = first - second
     mean, n = float(differences.mean()), len(differences)
-    if n == 1:
+    no_spread = mean != 0 and float(np.ptp(differences)) < _NO_SPREAD
+    if n == 1 or no_spread or math.isnan(mean):
         return Difference(mean, -math.inf, math.inf, "unknown")
     error = float(differences.std(ddof=1)) * math.sqrt(1.0 / n + test_per_train)
     reach = float(t.ppf((1.0 + confidence) / 2.0, n - 1)) * error

@@ -87,6 +87,23 @@ def test_a_file_that_the_manifest_does_not_have_is_refused_by_name(save: Save, t
             assert str(caught.value) == said
 
 
+def test_a_name_that_leads_out_of_a_zip_is_refused(save: Save, tmp_path: Path) -> None:
+    archive = zipped(save(), tmp_path / "bundle.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("../evil", b"")
+    said = f"{archive}/../evil: not in the manifest: nothing vouches for it, remove it"
+    assert verify_bundle(archive) == [said]
+    with pytest.raises(BundleError, match="not in the manifest"):
+        load_any(archive)
+
+
+def test_what_would_steer_a_terminal_is_told_as_text(save: Save) -> None:
+    bundle = save(created="2026-01-01\x1b[31m", training={"files": "\x1b]0;x\x07"})
+    text = describe_bundle(bundle.path)
+    assert all(line.isprintable() for line in text)
+    assert "  files: \\x1b]0;x\\x07" in text
+
+
 def test_hidden_files_are_told_and_no_hindrance(save: Save, tmp_path: Path) -> None:
     bundle = save()
     (bundle.path / ".DS_Store").write_bytes(b"")

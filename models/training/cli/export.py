@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from models.errors import TrainingError
 from models.training.cli.options import Subcommands, load_tensorflow, need
 
 
@@ -32,13 +33,14 @@ def add(commands: Subcommands) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from models.any_bundle import load_any
-    from models.errors import TrainingError
 
     bundle = load_any(args.bundle)
     if args.out.is_dir():
         raise TrainingError(f"{args.out}: is a folder: name a file in it")
     if args.format == "int8" and not args.data:
         raise TrainingError("int8 needs the traffic that the ranges of its numbers come from: give --data")
+    if not args.out.parent.is_dir():
+        raise _unwritable(args.out, "no such folder")
     lines: list[str] = []
     if args.format == "litert":
         data = bundle.tflite
@@ -53,7 +55,14 @@ def _export(args: argparse.Namespace) -> None:
             data, lines = exporting.to_int8(bundle, examples_of(bundle, args.data))
         else:
             data = exporting.to_onnx(bundle) if args.format == "onnx" else exporting.to_keras(bundle)
-    args.out.write_bytes(data)
+    try:
+        args.out.write_bytes(data)
+    except OSError as error:
+        raise _unwritable(args.out, error.strerror) from None
     for line in lines:
         print(line)
     print(f"wrote {args.out}")
+
+
+def _unwritable(path: Path, reason: str | None) -> TrainingError:
+    return TrainingError(f"{path}: cannot be written ({reason}): name another place")

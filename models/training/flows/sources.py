@@ -96,7 +96,7 @@ def _of_zip(path: Path, name: str) -> list[Source]:
             members = [
                 each
                 for each in sorted(archive.infolist(), key=lambda each: each.filename)
-                if each.filename.lower().endswith((".csv", ".parquet")) and not is_left_over(each.filename)
+                if each.filename.lower().endswith(_ENDINGS) and not is_left_over(each.filename)
             ]
     except NotImplementedError as error:  # made by a newer version of zip
         raise TrainingError(
@@ -105,7 +105,7 @@ def _of_zip(path: Path, name: str) -> list[Source]:
     except (zipfile.BadZipFile, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         raise TrainingError(f"{path}: not a whole zip: {error}; fetch it again") from None
     if not members:
-        raise TrainingError(f"{path}: no file of flows in this zip (*.csv, *.parquet)")
+        raise TrainingError(f"{path}: no file of flows in this zip (*.csv, *.csv.gz, *.parquet)")
     if any(each.flag_bits & 1 for each in members):
         raise TrainingError(f"{path}: the zip is locked by a password; unpack it and give the folder")
     return [
@@ -117,7 +117,8 @@ def _opener(path: Path, member: str) -> Callable[[], IO[bytes]]:
     def opened() -> IO[bytes]:
         archive = zipfile.ZipFile(path)
         try:
-            return archive.open(member)
+            file = archive.open(member)
+            return gzip.open(file, "rb") if member.lower().endswith(".gz") else file  # type: ignore[return-value]
         except UnicodeDecodeError as error:  # the name in front of the member is not UTF-8
             raise zipfile.BadZipFile(str(error)) from None
         finally:

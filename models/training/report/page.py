@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import struct
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle_files import json_bytes, write_folder
+from models.errors import TrainingError
 from models.training.report.cells import Cell, Column, plain, table_markup
 from models.training.report.plots import DPI, png
 from models.training.report.stylesheet import STYLESHEET
@@ -113,8 +115,23 @@ class Report:
         return files
 
     def write(self, folder: Path) -> None:
-        """Write into a folder, which is made where there is none; files of these names are replaced."""
-        write_folder(folder, self.files())
+        """Write into a folder, which is made where there is none; files of these names are replaced.
+
+        TrainingError when it cannot be written: then what was there stays.
+        """
+        files = self.files()
+        parts = {name: folder / f"{name}.part" for name in files}
+        try:
+            write_folder(folder, {part.name: files[name] for name, part in parts.items()})
+            for name, part in parts.items():
+                part.replace(folder / name)
+        except OSError as error:
+            for part in parts.values():
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+            raise TrainingError(
+                f"{folder}: the report cannot be written ({error.strerror}): make room or name another"
+            ) from None
 
     def _name(self, kind: str, title: str) -> str:
         """A name of its own for an anchor and a file, from the title's letters and digits."""

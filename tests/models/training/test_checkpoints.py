@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,34 @@ def test_what_came_in_meanwhile_stays_at_the_end(tmp_path: Path) -> None:
     (folder / "thesis.txt").write_text("years of work")
     checkpoints.remove()
     assert names(folder) == {"thesis.txt"}
+
+
+def test_a_disk_that_was_full_from_the_start_is_no_hindrance_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out.partial"
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(TrainingError, match="No space left on device"):
+            Checkpoints(folder, {"seed": 1})
+    assert len(names(folder)) == 1
+    assert not Checkpoints(folder, {"seed": 1}).resumed
+
+
+def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
+    """numpy's zip, left unfinished on a full disk, would complain again when it is let go."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    checkpoint = Checkpoints(tmp_path / "out.partial", {"seed": 1}).of("network")
+    (tmp_path / "out.partial" / "network.new").symlink_to("/dev/full")
+    said: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.unraisablehook", said.append)
+        with pytest.raises(TrainingError, match="No space left on device"):
+            checkpoint.save({"a": np.arange(100_000)})
+        gc.collect()
+    assert said == []

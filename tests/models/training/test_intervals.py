@@ -83,11 +83,11 @@ def test_shared_training_rows_widen_the_interval() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "verdict"),
     [
-        ([0.9, 0.91, 0.92], [0.8, 0.81, 0.82], "ahead"),
-        ([0.8, 0.81, 0.82], [0.9, 0.91, 0.92], "behind"),
+        ([0.9, 0.91, 0.93], [0.8, 0.81, 0.82], "ahead"),
+        ([0.8, 0.81, 0.82], [0.9, 0.91, 0.93], "behind"),
         ([0.9, 0.8, 0.7], [0.7, 0.8, 0.9], "level"),
         ([0.5, 0.5], [0.5, 0.5], "level"),
-        ([0.6, 0.6], [0.5, 0.5], "ahead"),
+        ([0.6, 0.6], [0.5, 0.5], "unknown"),
     ],
 )
 def test_verdict_is_level_unless_the_interval_leaves_out_zero(
@@ -99,6 +99,14 @@ def test_verdict_is_level_unless_the_interval_leaves_out_zero(
 def test_one_shuffle_decides_nothing() -> None:
     got = paired_difference([0.99], [0.5])
     assert (got.mean, got.low, got.high, got.verdict) == (0.49, -math.inf, math.inf, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([0.9, 0.91, 0.92], [0.8, 0.81, 0.82]), ([math.nan, 0.9, 0.8], [0.9, 0.9, 0.9])]
+)
+def test_no_spread_and_no_figure_decide_nothing(a: list[float], b: list[float]) -> None:
+    got = paired_difference(a, b, test_per_train=0.2)
+    assert (got.low, got.high, got.verdict) == (-math.inf, math.inf, "unknown")
 
 
 @pytest.mark.parametrize(("a", "b"), [([1, 2], [1]), ([], []), (np.ones((2, 2)), np.ones((2, 2)))])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.errors import TrainingError
 from models.training.curves import precision_recall_curve, reliability, roc_curve
 from models.training.intervals import Share
 from models.training.metrics import Confusion, FamilyRecall, recall_at
@@ -321,3 +322,23 @@ def test_figures_of_one_class_are_drawn_without_curves() -> None:
     assert plots.png(plots.pr_curves({"net": precision_recall_curve(none, scores)})).startswith(PNG)
     assert plots.png(plots.recall_at_rates({"net": recall_at(none, scores)})).startswith(PNG)
     assert plots.png(plots.family_recalls({})).startswith(PNG)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = Report("before"), Report("after")
+    before.write(tmp_path)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(folder: Path, files: dict[str, bytes]) -> None:
+        (folder / next(iter(files))).write_bytes(b"<ht")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("models.training.report.page.write_folder", full)
+    with pytest.raises(TrainingError) as caught:
+        after.write(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: the report cannot be written (No space left on device): make room or name another"
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept

@@ -316,6 +316,16 @@ def test_a_folder_is_read_with_all_below_it_and_a_zip_from_within(tmp_path: Path
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["./a.csv", "x/../a.csv", "a.csv.gz"])
+def test_a_zip_is_read_whatever_its_names_look_like(tmp_path: Path, name: str) -> None:
+    plain = write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["BENIGN", "DDoS"]))
+    data = plain.read_bytes()
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(name, gzip.compress(data) if name.endswith(".gz") else data)
+    zipped, _ = read_flows([tmp_path / "set.zip"])
+    assert zipped.values.tolist() == read_flows([plain])[0].values.tolist()
+
+
 def test_a_gzipped_file_is_read(tmp_path: Path) -> None:
     plain = write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["BENIGN", "DDoS"]))
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))

@@ -34,7 +34,7 @@ def test_one_shuffle_is_neither_level_nor_ahead() -> None:
 
 
 def test_several_shuffles_give_a_verdict_of_each_figure() -> None:
-    runs = [made("cnn-lstm", n, 1, 5) for n in (1, 2, 3)] + [made("svm", n, 20, 5) for n in (1, 2, 3)]
+    runs = [made("cnn-lstm", n, 1, 5) for n in (1, 2, 3)] + [made("svm", n, 20 + n, 5) for n in (1, 2, 3)]
     text, differences = page(runs)
     assert [row[5::4] for row in differences["rows"]] == [["ahead", "ahead", "level", "ahead"]]
     assert "the CNN-LSTM is ahead in accuracy, ahead in precision, level in recall, ahead in F1." in text
