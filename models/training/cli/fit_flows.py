@@ -11,7 +11,7 @@ from models.flow_bundle import save_flow_bundle
 from models.training.checkpoints import Checkpoints
 from models.training.cli.data import read_data
 from models.training.cli.flow_options import flow_settings
-from models.training.cli.options import FitProgress, load_tensorflow, need
+from models.training.cli.options import FitProgress, load_tensorflow, need, need_tensorflow_backend
 from models.training.cli.searching import found_best
 from models.training.flows.cleaning import clean
 from models.training.flows.reading import need_both
@@ -27,6 +27,7 @@ def fit_from_flows(args: argparse.Namespace) -> None:
     """Read, clean, fit, test and save; prints what it does.  Raises what `main` tells of."""
     for package in ("tensorflow", "sklearn", "matplotlib", "scipy"):
         need(package)
+    need_tensorflow_backend("a bundle, which has a LiteRT file,")
     place, name = place_for(args.out), name_for(args.out, args.name)
     best = found_best(args, "flows")
     settings = flow_settings(args, best)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.training.cli.options import FitProgress, load_tensorflow, need
+from models.training.cli.options import FitProgress, load_tensorflow, need, need_tensorflow_backend
 from models.training.cli.records import LabelledWindows, read_windows
 from models.training.cli.searching import found_best
 
@@ -34,6 +34,7 @@ def fit_windows(args: argparse.Namespace) -> None:
 
     # What would fail after an hour is tried now, and TensorFlow is not loaded to say that a path is wrong.
     need("tensorflow")
+    need_tensorflow_backend("a fit on --records")
     place, args.name = place_for(args.out), name_for(args.out, args.name)
     best = found_best(args, "windows")
     point = best.point if best else {}

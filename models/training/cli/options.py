@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -70,6 +71,13 @@ def need(package: str) -> None:
     """ModuleNotFoundError, which `main` turns into the pip line, without loading what takes seconds."""
     if importlib.util.find_spec(package) is None:
         raise ModuleNotFoundError(name=package)
+
+
+def need_tensorflow_backend(what: str) -> None:
+    """TrainingError where Keras is told to run on something else, which is better known before a fit."""
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise TrainingError(f"{what} needs Keras on TensorFlow, not on {backend}: unset KERAS_BACKEND")
 
 
 def check_out(folder: Path, *more: str) -> None:

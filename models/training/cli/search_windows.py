@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from models.training.cli.options import DEFAULT_EPOCHS, load_tensorflow
+from models.training.cli.options import DEFAULT_EPOCHS, load_tensorflow, need_tensorflow_backend
 from models.training.cli.records import read_windows
 from models.training.cli.searching import opened, run_search
 from models.training.searching import points
@@ -20,6 +20,7 @@ def search_windows(args: argparse.Namespace, changed: dict[str, Any]) -> None:
     spec, options = network_spec(), Options(seed=args.seed, epochs=args.epochs or DEFAULT_EPOCHS)
     for point in points(grid, args.seed):
         with_point(spec, options, point)  # told of now, not after a night of fits
+    need_tensorflow_backend("a search on --records")
     results = opened(args, "windows")
     read = read_windows(args)
     dealt = sides(read.collector, args.folds, args.seed)

@@ -95,7 +95,7 @@ def write_account(
 ) -> None:
     """Add sections, tables and figures of all tests to a report.  The order is that of `scored`.
 
-    left_out: tests that the data does not allow, a sentence each.
+    left_out: tests that the data does not allow, and what else must be known, a sentence each.
     """
     if any(one.test.startswith(GROUPS_AT_RANDOM) for one in scored):
         protocol = _NO_LEAKS_UNTIMED

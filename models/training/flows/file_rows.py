@@ -238,9 +238,9 @@ class FileRows:
                     f"{self.name}: flows that nobody has labelled (label {text!r}): label them,"
                     " or say `--unlabelled benign` where all of it is known to be benign"
                 )
-            if re.fullmatch(r"[+-]?\d+(\.\d*)?", mark.name):
+            if re.fullmatch(r"[+-]?\d+(\.\d*)?|true|false|yes|no", mark.name, re.IGNORECASE):
                 raise TrainingError(
-                    f"{self.name}: labels are numbers ({text}), which do not say their class;"
+                    f"{self.name}: labels such as {text} do not say their class;"
                     " write the names of the classes instead (BENIGN, DDoS, ...)"
                 )
 

@@ -166,18 +166,21 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from models.flow_bundle import save_flow_bundle
     from models.network import PaperSpec, paper_network, weights_to_arrays
     from models.training.convert import convert_flows
+    from models.training.flows.cleaning import clean
     from models.training.flows.preprocessing import Preprocessing
     from models.training.flows.reading import read_flows
+    from models.training.paper.comparing import digest
 
     folder = tmp_path_factory.mktemp("bundle")
     table, _ = read_flows([flows(folder / "fit.csv", 5)])
     made = Preprocessing.fit(table, np.arange(len(table)), drop_correlated=None)
     spec = PaperSpec(len(made.names), filters=2, lstm=2, dense=2)
     keras.utils.set_random_seed(1)
+    of = {"data_sha256": digest(clean(table)[0])}
     weights = weights_to_arrays(paper_network(spec))
     save_flow_bundle(
         folder / "paper-1", name="paper-1", preprocessing=made.to_json(), spec=spec, weights=weights,
-        threshold=0.5, classes=table.labels, training={}, metrics={}, tflite=convert_flows(spec, weights),
+        threshold=0.5, classes=table.labels, training=of, metrics={}, tflite=convert_flows(spec, weights),
         created="2026-01-02",
     )  # fmt: skip
     return folder / "paper-1"
@@ -203,6 +206,16 @@ def test_a_bundle_scores_all_of_the_data(bundle: Path, tmp_path: Path) -> None:
         "tp": int((flagged & table.attack).sum()),
     }
     assert report(tmp_path / "out")["title"] == "Evaluation: paper-1"
+
+
+def test_a_bundle_that_is_judged_on_what_it_was_fitted_on_says_so(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "paper-1 was fitted on most of these very flows"
+    assert evaluate(bundle, bundle.parent / "fit.csv", "--out", tmp_path / "same") == 0
+    assert told in capsys.readouterr().out and told in (tmp_path / "same" / "index.html").read_text()
+    assert evaluate(bundle, flows(tmp_path / "new.csv", 2), "--out", tmp_path / "other") == 0
+    assert told not in capsys.readouterr().out
 
 
 def test_a_bundle_gives_the_network_its_sizes_where_it_is_fitted_anew(bundle: Path, tmp_path: Path) -> None:

@@ -185,6 +185,23 @@ def test_fit_takes_the_best_of_a_search(
     assert "warning: the search was on other data" in capsys.readouterr().out
 
 
+def test_another_backend_is_told_before_the_fit(
+    needs: None,
+    flows: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert main(["fit", str(flows), "--out", str(tmp_path / "b")]) == 1
+    assert main(["fit", "--records", "r", "--labels", "l", "--out", str(tmp_path / "b")]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and not any(tmp_path.glob("b*"))
+    assert [line.split(" needs ")[1] for line in said.err.splitlines()] == [
+        "Keras on TensorFlow, not on jax: unset KERAS_BACKEND"
+    ] * 2
+
+
 def test_a_folder_that_is_no_name_is_told_before_the_fit(
     needs: None, flows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

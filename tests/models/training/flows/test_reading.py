@@ -245,9 +245,10 @@ def test_a_file_without_a_label_column_is_refused_unless_said_to_be_benign(tmp_p
     assert table.label.tolist() == [0] and report.files[0].unlabelled == 1
 
 
-def test_labels_that_are_numbers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"labels are numbers \(0\)"):
-        read_flows([write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, ["0", "1"]))])
+@pytest.mark.parametrize("labels", [("0", "1"), ("False", "True")])
+def test_labels_that_name_no_class_are_refused(tmp_path: Path, labels: tuple[str, str]) -> None:
+    with pytest.raises(TrainingError, match=f"labels such as {labels[0]} do not say their class"):
+        read_flows([write(tmp_path / "a.csv", ML_CSV, rows(ML_CSV, list(labels)))])
 
 
 def test_a_column_of_many_texts_is_no_column_of_labels(tmp_path: Path) -> None:
