@@ -21,6 +21,7 @@ from models.litert import operators
 from models.signing import trusted_signer
 
 _LONG = 72  # characters of a value
+_METRICS_BEFORE = "metrics, by the threshold before it was calibrated"
 
 
 def describe_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] = ()) -> list[str]:
@@ -57,7 +58,7 @@ def describe_bundle(path: str | os.PathLike[str], trusted_keys: Sequence[Path] =
         *_parameters(bundle.weights()),
         *_block("threshold from", _origin(bundle)),
         *_block("training", manifest["training"]),
-        *_block("metrics", manifest["metrics"]),
+        *_block(_METRICS_BEFORE if "budget" in _origin(bundle) else "metrics", manifest["metrics"]),
         *_block("made with", manifest["versions"]),
         *_files(bundle, files),
     ]

@@ -69,7 +69,9 @@ def test_flows_are_described(save_flows: Callable[..., FlowBundle]) -> None:
     assert "kind:      flows: scores single flows, for the trainer's commands" in text
     assert "classes:   BENIGN, DoS" in text
     assert "threshold: 0.75 of the probability" in text
-    assert text[text.index("threshold from:") + 1] == "  hours: 3"
+    assert text[text.index("threshold from:") + 1] == "  hours: 3" and "metrics:" in text
+    calibrated = save_flows(calibration={"made_of": {"budget": "3/day"}})
+    assert "metrics, by the threshold before it was calibrated:" in describe_bundle(calibrated.path)
     assert verify_bundle(bundle.path) == []
 
 

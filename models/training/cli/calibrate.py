@@ -53,6 +53,7 @@ def budget(text: str) -> str:
 def _calibrate(args: argparse.Namespace) -> None:
     from models.any_bundle import load_any
     from models.bundle import Bundle
+    from models.bundle_files import SIGNATURE, open_files
     from models.bundle_store import name_for, place_for
     from models.calibration import Budget
     from models.training.calibrating import calibrate_flows, calibrate_windows
@@ -60,8 +61,11 @@ def _calibrate(args: argparse.Namespace) -> None:
     place_for(args.out)
     name = name_for(args.out, args.name)
     bundle, allowed = load_any(args.bundle), Budget.parse(args.budget)
+    signed = SIGNATURE in open_files(bundle.path).names()
     if isinstance(bundle, Bundle):
         text = calibrate_windows(bundle, args.flows, allowed, args.out, name, args.home)
     else:
         text = calibrate_flows(bundle, args.flows, allowed, args.out, name)
     print(f"{text}\nwrote {args.out}")
+    if signed:
+        print("the signature does not hold for it: `ids-train sign` signs it anew")

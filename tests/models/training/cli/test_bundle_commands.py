@@ -253,7 +253,11 @@ def test_export_refuses_in_one_line(save: Save, tmp_path: Path, capsys: pytest.C
 
 
 def test_sign_and_inspect_with_the_public_half(
-    save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    save: Save,
+    traffic: np.ndarray,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("cryptography", reason="needs cryptography: pip install 'ids-daemon[signing]'")
     from tests.models.test_signing import write_pair
@@ -262,6 +266,10 @@ def test_sign_and_inspect_with_the_public_half(
     path = save().path
     assert told(capsys, "sign", path, "--key", private) == [f"signed small-1: wrote {path}/manifest.sig"]
     assert f"signature: by {public}" in told(capsys, "inspect", path, "--key", public)
+    flows = write_records(tmp_path / "benign.parquet", traffic)
+    said = told(capsys, "calibrate", path, flows, "--budget", "10%", "--out", tmp_path / "site")
+    assert said[-1] == "the signature does not hold for it: `ids-train sign` signs it anew"
+    assert not (tmp_path / "site" / "manifest.sig").exists()
     monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
     line = refusal(capsys, 2, "sign", path, "--key", private)
     assert line.endswith("pip install 'ids-daemon[signing]'")
