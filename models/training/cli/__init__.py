@@ -7,6 +7,8 @@ be read or the model not written, 2 wrong use or a missing package.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -23,12 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.words = list(sys.argv[1:] if argv is None else argv)  # what a report says it was made by
     try:
         args.run(args)
+        sys.stdout.flush()
     except ModuleNotFoundError as error:
         print(f"ids-train: {error.name} is missing: pip install 'ids-daemon[train]'", file=sys.stderr)
         return 2
     except (ExtraMissing, PackageMissing) as error:
         print(f"ids-train: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nothing is left to complain at the end
+        return 128 + signal.SIGPIPE
     except (TrainingError, CalibrationError, BundleError, FlowFileError, OSError) as error:
         for line in str(error).splitlines():  # of a file made by hand, each mistake
             print(f"ids-train: {line}", file=sys.stderr)

@@ -32,6 +32,8 @@ Unlabelled = Literal["refuse", "benign"]
 
 _BATCH = 65_536  # rows of a Parquet file at a time
 _CLASSES_AT_MOST = 200  # the data sets know some 40
+#: Rows that may be lost whatever their share: of a small file most may be notes.
+_FEW_LOST = 100
 
 
 class Codes:
@@ -89,9 +91,15 @@ class FileRows:
         self.places = [place_of[name] for name in features]
         with self._opened(source) as stream:
             yield from self._parquet(stream, source.size) if source.is_parquet else self._csv(stream)
-        if not self.rows:
-            first = f": {self.left.first}" if self.left.first else ""
+        first = f": {self.left.first}" if self.left.first else ""
+        if not self.rows and not (self.attempts and self.attempted == "drop"):
             raise TrainingError(f"{self.name}: no flow in it that can be read{first}; check the file")
+        if self.left.unreadable > max(self.rows, _FEW_LOST):
+            lost, rows = self.left.unreadable, self.rows + self.left.unreadable
+            raise TrainingError(
+                f"{self.name}: {lost:,} of {rows:,} rows cannot be read, and what is left is no fair"
+                f" part of them{first}; write numbers with a decimal point"
+            )
         times = np.concatenate([block["time"] for block in self.blocks])
         self.settled = self.clock.settle(times)
         at = 0

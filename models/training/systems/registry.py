@@ -237,8 +237,8 @@ BASELINES: tuple[str, ...] = tuple(e.name for e in _BASE if e.paper is not None 
 
 
 def chosen(names: Sequence[str]) -> list[Entry]:
-    """The systems of these names; TrainingError names one that there is not."""
+    """The systems of these names, each once; TrainingError names one that there is not."""
     for name in names:
         if name not in SYSTEMS:
             raise TrainingError(f"no system {name}: there are {', '.join(SYSTEMS)}")
-    return [SYSTEMS[name] for name in names]
+    return [SYSTEMS[name] for name in dict.fromkeys(names)]

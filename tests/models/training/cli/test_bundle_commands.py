@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,6 +212,17 @@ def test_inspect_tells_of_a_bundle(save: Save, capsys: pytest.CaptureFixture[str
     assert lines[0] == "bundle:    small-1"
     (bundle.path / "weights.npz").write_bytes(b"")
     assert "weights.npz: its SHA-256 is not the manifest's" in refusal(capsys, 1, "inspect", bundle.path)
+
+
+def test_a_reader_that_leaves_is_no_error_of_ours() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "import sys; from models.training.cli import main; sys.exit(main(['inspect', 'native']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_inspect_loads_no_tensorflow() -> None:

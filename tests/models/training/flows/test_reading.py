@@ -212,6 +212,22 @@ def test_attempted_attacks_are_taken_as_told(tmp_path: Path, attempted: Any, lab
     assert (report.files[0].attempted, report.attempted) == (1, attempted)
 
 
+def test_a_file_of_attempts_alone_is_dropped_beside_others(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", CORRECTED, rows(CORRECTED, ["BENIGN", "DoS Hulk"]))
+    write(tmp_path / "b.csv", CORRECTED, [line(CORRECTED, 5, Label="DDoS - Attempted")])
+    table, report = read_flows([tmp_path], attempted="drop")
+    assert table.label.tolist() == [0, 1] and [part.rows for part in report.files] == [2, 0]
+
+
+def test_a_file_that_loses_most_of_its_rows_is_refused(tmp_path: Path) -> None:
+    lines = rows(ML_CSV, ["BENIGN"] * 120)
+    lost = [line(ML_CSV, row, Flow_Duration="0,5").replace("0,5", '"0,5"') for row in range(200, 330)]
+    with pytest.raises(TrainingError, match=r"130 of 250 rows cannot be read, .*decimal point"):
+        read_flows([write(tmp_path / "a.csv", ML_CSV, lines + lost)])
+    _, report = read_flows([write(tmp_path / "b.csv", ML_CSV, lines + lost[:110])])
+    assert (report.files[0].rows, report.files[0].unreadable) == (120, 110)
+
+
 def test_the_category_of_an_attempt_counts_where_the_label_does_not_say_it(tmp_path: Path) -> None:
     lines = [line(CORRECTED, 0, Label="DDoS", Attempted_Category="0"), line(CORRECTED, 1, Label="DDoS")]
     table, report = read_flows([write(tmp_path / "a.csv", CORRECTED, lines)])
