@@ -13,13 +13,13 @@ from models.errors import TrainingError
 class Journal:
     """A JSONL file that grows by a line a result.
 
-    A result has a `key`: the fields by which it is known again.  A last line that a stop cut off
-    is left out and overwritten.  Raises TrainingError for a file that is none, or that cannot be
-    written.
+    A result has a `key`: the fields by which it is known again, and the other `fields`.  A last line that a
+    stop cut off is left out and overwritten.  Raises TrainingError for a file that is none, or that cannot
+    be written.
     """
 
-    def __init__(self, path: Path, key: Sequence[str]) -> None:
-        self._path, self._key = path, tuple(key)
+    def __init__(self, path: Path, key: Sequence[str], fields: Sequence[str] = ()) -> None:
+        self._path, self._key, self._fields = path, tuple(key), frozenset(fields)
         self._found: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._whole = 0
         if path.exists():
@@ -60,6 +60,8 @@ class Journal:
         for number, line in enumerate(content.split(b"\n")[:-1], 1):
             try:
                 result = json.loads(line)
+                if lacking := sorted(self._fields - set(result)):
+                    raise KeyError(lacking[0])
                 self._found[self._of(result)] = result
             except (ValueError, KeyError, TypeError):
                 raise TrainingError(

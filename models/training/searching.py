@@ -67,7 +67,7 @@ class Tried:
 
 def journal(folder: Path, kind: Kind) -> Journal:
     """The results of a search in a folder; TrainingError where they are of the other kind."""
-    results = Journal(folder / JOURNAL, ("data", "base", "point"))
+    results = Journal(folder / JOURNAL, ("data", "base", "point"), ("loss", "epochs", "fit_s"))
     for line in results:
         if (found := line.get("kind", "flows")) != kind:
             raise TrainingError(

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from models.errors import TrainingError
 from models.training.cli.options import at_least, share
 
 if TYPE_CHECKING:
@@ -64,10 +65,19 @@ def add_flow_options(group: Any) -> list[argparse.Action]:
 
 def flow_settings(args: argparse.Namespace, found: Best | None = None) -> Settings:
     """What the options say; where one is not given counts `found`, the best of a search, and what it had."""
-    from models.training.paper.flow_fit import Settings, with_sizes
-
     names = ("levels", "embedding", "epochs", "schedule", "class_weights", *_WHOLE, *_REAL, *_SHARE)
     given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    try:
+        return _settings(args, found, given)
+    except (KeyError, TypeError, ValueError) as error:
+        if found is None:
+            raise
+        raise TrainingError(f"the search is not of this version ({error}): search again") from None
+
+
+def _settings(args: argparse.Namespace, found: Best | None, given: dict[str, Any]) -> Settings:
+    from models.training.paper.flow_fit import Settings, with_sizes
+
     base = Settings() if found is None else Settings.from_dict(found.base)
     asked = {"cut": args.split, "scale": args.scale, "best": args.best_features, "seed": args.seed}
     base = replace(base, **{name: value for name, value in asked.items() if value is not None})

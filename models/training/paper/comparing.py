@@ -64,9 +64,14 @@ class Run:
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Run:
-        """From a line of the journal."""
-        values = {name: line[name] for name in cls.__slots__}
-        return cls(**{**values, "confusion": Confusion(**line["confusion"])})
+        """From a line of the journal; TrainingError where it is of another version."""
+        try:
+            values = {name: line[name] for name in cls.__slots__}
+            return cls(**{**values, "confusion": Confusion(**line["confusion"])})
+        except (KeyError, TypeError) as error:
+            raise TrainingError(
+                f"a result kept earlier is not of this version ({error}): name another folder"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

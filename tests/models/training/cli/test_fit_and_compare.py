@@ -183,6 +183,10 @@ def test_fit_takes_the_best_of_a_search(
     other.write_bytes(b"".join(flows.read_bytes().splitlines(keepends=True)[:-9]))
     assert main(["fit", str(other), "--out", str(tmp_path / "q"), *more]) == 130
     assert "warning: the search was on other data" in capsys.readouterr().out
+    kept = tmp_path / "s" / "search.jsonl"
+    kept.write_text(kept.read_text().replace('"filters"', '"filtres"'))
+    assert main(["fit", str(flows), "--out", str(tmp_path / "r"), *more]) == 1
+    assert "the search is not of this version" in capsys.readouterr().err
 
 
 def test_another_backend_is_told_before_the_fit(

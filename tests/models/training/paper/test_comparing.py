@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +122,20 @@ def test_journal_refuses_a_file_that_is_none(tmp_path: Path, line: str) -> None:
     (tmp_path / "results.jsonl").write_text(f'{{"a": 1}}\n{line}\n')
     with pytest.raises(TrainingError, match="results.jsonl: line 2 is no result"):
         Journal(tmp_path / "results.jsonl", ("a",))
+
+
+def test_journal_refuses_lines_that_lack_a_field(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").write_text('{"a": 1, "loss": 2}\n{"a": 2}\n')
+    with pytest.raises(TrainingError, match="results.jsonl: line 2 is no result"):
+        Journal(tmp_path / "results.jsonl", ("a",), ("loss",))
+
+
+def test_a_run_of_another_version_is_told() -> None:
+    line = json.loads(json.dumps(asdict(made("svm", 1, 2, 3))))
+    assert Run.of(line) == made("svm", 1, 2, 3)
+    for changed in ({**line, "confusion": {"right": 1}}, {k: line[k] for k in line if k != "epochs"}):
+        with pytest.raises(TrainingError, match="a result kept earlier is not of this version"):
+            Run.of(changed)
 
 
 def test_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
