@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 _HOUR_NS = 3_600_000_000_000
+_PAUSE_NS = 600 * 10**9  # longer ones are between recordings, or show nothing of the traffic
 _TAIL = 0.025  # on each side of an interval
 _SURE = 2.0  # times the budget that the interval may reach without a warning
 
@@ -134,10 +135,10 @@ def _exceeded_by(scores: Floats, allowed: int) -> float:
 def covered_days(time_ns: npt.NDArray[np.int64]) -> float:
     """Days of traffic: the time from flow to flow, in days of 24 hours.
 
-    Pauses of over an hour do not count, so nights between recordings do not water a rate down.
+    Pauses of over ten minutes do not count, so nights between recordings do not water a rate down.
     """
     pauses = np.diff(np.sort(time_ns))
-    return float(pauses[pauses <= _HOUR_NS].sum()) / (24 * _HOUR_NS)
+    return float(pauses[pauses <= _PAUSE_NS].sum()) / (24 * _HOUR_NS)
 
 
 def counted_interval(count: int) -> tuple[float, float]:
@@ -176,17 +177,17 @@ class HostHours:
 
     def __init__(self) -> None:
         self._highest: dict[tuple[int, int, int], float] = {}
-        self._spans: dict[int, tuple[int, int]] = {}  # of each clock hour: its first flow, its last
+        self._spans: dict[int, tuple[int, int]] = {}  # of each ten minutes: the first flow, the last
         self.windows = 0
 
     def see(self, time_ns: npt.NDArray[np.int64]) -> None:
         """Take the times of all flows, also of those that make no window due."""
-        hours = time_ns // _HOUR_NS
-        for hour in np.unique(hours).tolist():
-            within = time_ns[hours == hour]
+        bins = time_ns // _PAUSE_NS
+        for place in np.unique(bins).tolist():
+            within = time_ns[bins == place]
             low, high = int(within.min()), int(within.max())
-            known = self._spans.get(hour, (low, high))
-            self._spans[hour] = min(known[0], low), max(known[1], high)
+            known = self._spans.get(place, (low, high))
+            self._spans[place] = min(known[0], low), max(known[1], high)
 
     def add(self, batch: WindowBatch, decisions: Floats) -> None:
         """Take the decisions (B,) at the windows of a batch."""

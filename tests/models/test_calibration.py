@@ -134,15 +134,16 @@ def test_the_interval_of_a_large_count_nears_two_deviations() -> None:
     assert (low, high) == (pytest.approx(99_381, abs=3), pytest.approx(100_622, abs=3))
 
 
-def test_pauses_of_over_an_hour_are_no_days() -> None:
-    times = START_NS + np.array([30 * HOUR, 0, 10, HOUR, 31 * HOUR + 1], np.int64)
-    assert covered_days(times) == 1 / 24
+def test_pauses_of_over_ten_minutes_are_no_days() -> None:
+    ten = HOUR // 6
+    times = START_NS + np.array([3 * ten, 0, 10, ten, 4 * ten + 1], np.int64)
+    assert covered_days(times) == 10 / 1440
     assert covered_days(np.zeros(0, np.int64)) == covered_days(np.ones(3, np.int64)) == 0
 
 
 def test_short_recordings_are_no_hours() -> None:
-    """Eight of a minute each, in eight clock hours, show eight minutes."""
-    minutes = [START_NS + hour * 2 * HOUR + np.array([0, HOUR // 60]) for hour in range(8)]
+    """Eight of a minute each, one an hour, show eight minutes."""
+    minutes = [START_NS + hour * HOUR + np.array([0, HOUR // 60]) for hour in range(8)]
     assert covered_days(np.concatenate(minutes)) == pytest.approx(8 / 1440)
     hours = HostHours()
     for minute in minutes:
@@ -152,7 +153,7 @@ def test_short_recordings_are_no_hours() -> None:
 
 
 def test_days_are_the_same_however_their_flows_are_seen() -> None:
-    times = START_NS + np.random.default_rng(1).integers(0, 50 * HOUR, 200)
+    times = START_NS + np.random.default_rng(1).integers(0, 50 * HOUR, 1_000)
     hours = HostHours()
     for part in np.array_split(times, 7):
         hours.see(part)
@@ -182,8 +183,8 @@ def test_a_host_counts_once_an_hour_with_its_highest_decision() -> None:
         hours.see(seen.time_ns)
     found = hours.scores()
     assert sorted(found.scores) == [-1.0, 2.0, 4.0, 7.0]
-    # From 0.1 to 1.0, and what is seen at 5.5 alone has no length.
-    assert (found.items, found.days, hours.hosts, hours.windows) == ("host hours", 0.9 / 24, 2, 6)
+    # From 0.9 to 1.0, and what is seen at 0.1, 0.5 and 5.5 alone has no length.
+    assert (found.items, found.days, hours.hosts, hours.windows) == ("host hours", 0.1 / 24, 2, 6)
 
 
 def test_a_calibration_says_what_it_was_made_of() -> None:

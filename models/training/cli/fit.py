@@ -64,7 +64,9 @@ def add(commands: Subcommands) -> None:
     fit.add_argument(
         "--epochs", type=at_least(1), help=f"at most (default {DEFAULT_EPOCHS} for records, 15 for DATA)"
     )
-    fit.add_argument("--seed", type=at_least(0), help="(default 1, or with --from-search that of the search)")
+    fit.add_argument(
+        "--seed", type=at_least(0), help="(default 1, or for DATA with --from-search that of the search)"
+    )
     fit.add_argument("--created", default=None, help="date in the manifest (default: today)")
     fit.add_argument(
         "--from-search", type=Path, metavar="DIR", help="sizes and options of the best in that `search`"

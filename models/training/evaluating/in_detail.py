@@ -185,8 +185,8 @@ def _add_days(report: Report, name: str, systems: list[list[Scored]]) -> None:
                 Column("false ones a day", "number", 1),
             ],
             rows,
-            "A day is 24 hours of traffic, without pauses of over an hour. Each one flagged counts; where the"
-            " data holds a sample of the benign traffic, multiply the false ones by what is left out.",
+            "A day is 24 hours of traffic, without pauses of over ten minutes. Each one flagged counts; where"
+            " the data holds a sample of the benign traffic, multiply the false ones by what is left out.",
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from models.training.systems.base import Entry
 _DIFFERENCE_NOTE = (
     "Points of percent that the CNN-LSTM is above, with the 95 % interval of the paired difference, corrected"
     " for training rows that the shuffles share (Nadeau and Bengio 2003); level: the interval holds 0;"
-    " unknown: one shuffle tells no difference."
+    " unknown: one shuffle, equal differences or a figure that is none tell nothing of chance."
 )
 
 

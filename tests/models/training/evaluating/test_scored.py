@@ -63,14 +63,18 @@ def test_rows_that_are_given_alike_are_distinct_once() -> None:
 
 
 def test_alarms_a_day_by_hand() -> None:
-    # Three quarters of an hour, and a pause: 2 alarms are 64 a day, the false one 32.
-    time = np.array([0, 0.25, 0.75, 5]) * HOUR_NS + 7
+    # Nine minutes, and a pause: 2 alarms are 320 a day, the false one 160.
+    time = np.array([0, 0.05, 0.15, 5]) * HOUR_NS + 7
     told = per_day(scored([0, 0, 0, 1], [0.9, 0.1, 0.2, 0.9], time=time.astype(np.int64)))
     assert told is not None
-    assert (told.days, told.alarms, told.false_alarms.value) == (0.03125, 64, 32)
+    assert (told.days, told.alarms, told.false_alarms.value) == (
+        pytest.approx(0.00625),
+        pytest.approx(320),
+        pytest.approx(160),
+    )
     rate = share(1, 3)
-    assert told.false_alarms.low == pytest.approx(rate.low * 3 / 0.03125)
-    assert told.false_alarms.high == pytest.approx(rate.high * 3 / 0.03125)
+    assert told.false_alarms.low == pytest.approx(rate.low * 3 / 0.00625)
+    assert told.false_alarms.high == pytest.approx(rate.high * 3 / 0.00625)
 
 
 def test_without_times_no_alarms_a_day_are_told() -> None:
