@@ -151,7 +151,7 @@ def assert_same(records: np.ndarray, expected: list[dict[str, Any]]) -> None:
         assert set(FEATURES) <= set(wanted)
 
 
-def expected_of(packets: list[Packet], **options: bool) -> list[dict[str, Any]]:
+def expected_of(packets: list[Packet], **options: Any) -> list[dict[str, Any]]:
     reference = FlowReference(**options)
     reference.take(packets)
     reference.finish()
@@ -170,6 +170,28 @@ def test_records_are_those_of_the_reference(drawn: list[tuple[Any, ...]], sweep:
 def test_long_traffic_has_the_records_of_the_reference(seed: int, sweep: bool) -> None:
     batch, packets = traffic(random_events(seed, 1_000))
     assert_same(records_of(batch, small_meter(sweep=sweep)), expected_of(packets, sweep=sweep))
+
+
+@pytest.mark.parametrize("order", ["sorted", "any"])
+@pytest.mark.parametrize("memory", [1, 2, 3, 8, 64])
+def test_the_last_endings_are_known_as_to_the_reference(memory: int, order: str) -> None:
+    random_ = random.Random(memory)
+    choose = random_.choice
+    conversations = [(choose((6, 6, 17)), (f"10.0.1.{n}", 1_000), ("10.0.0.1", 80)) for n in range(70)]
+    kinds = ((False, True), FLAGS, PAYLOADS, ICMP_MESSAGES, BURSTS)
+    times = [START_NS + random_.randrange(900_000) * 1_000_000 for _ in range(700)]
+    if order == "sorted":
+        times.sort()
+    built = [
+        build((0, choose(conversations), *(choose(kind) for kind in kinds)), time_ns, number)
+        for number, time_ns in enumerate(times)
+    ]
+    batch = batch_of([frame for frame, _ in built], times)
+    expected = expected_of([p for _, p in built], memory=memory)
+    assert_same(records_of(batch, small_meter(memory=memory)), expected)
+    # More is known to a longer memory, so the bound was met.
+    kept = [r["total_tcp_flow_time"] for r in expected]
+    assert kept != [r["total_tcp_flow_time"] for r in expected_of([p for _, p in built])]
 
 
 @pytest.mark.parametrize("sweep", [True, False])

@@ -1,7 +1,7 @@
 """The meter, slow and obvious: every flow keeps all its packets and is counted anew for each record.
 
 Written from the definitions alone (FEATURES: the corrected CICFlowMeter, commit 13a0615, with the
-daemon's sweep and snapshots), without a bound on memory.  Packets come decoded.
+daemon's sweep and snapshots), without a bound on live flows.  Packets come decoded.
 """
 
 from __future__ import annotations
@@ -121,13 +121,18 @@ class Flow:
 
 
 class FlowReference:
-    """`records` holds what was given so far, one dictionary a record."""
+    """`records` holds what was given so far, one dictionary a record.
 
-    def __init__(self, *, snapshots: bool = True, sweep: bool = True) -> None:
+    memory: the last endings that are known; None: all.
+    """
+
+    def __init__(self, *, snapshots: bool = True, sweep: bool = True, memory: int | None = None) -> None:
         self._snapshots = snapshots
         self._sweep = sweep
         self._flows: dict[Any, Flow] = {}
         self._pieces: dict[Any, Piece] = {}
+        self._memory = memory
+        self._endings: list[Any] = []  #: the key of each
         self._clock: int | None = None
         self.records: list[dict[str, Any]] = []
 
@@ -155,7 +160,8 @@ class FlowReference:
 
     def _start(self, packet: Packet) -> None:
         flow = Flow(packet.source, packet.destination, packet.source)
-        before = self._pieces.get(packet.key)
+        known = self._endings if self._memory is None else self._endings[-self._memory :]
+        before = self._pieces[packet.key] if packet.key in known else None
         if before is not None:
             flow.creator = before.creator
             opens = packet.flags & SYN and not packet.flags & ACK
@@ -171,6 +177,7 @@ class FlowReference:
         self._pieces[last.key] = Piece(
             flow.source, flow.destination, flow.creator, flow.state == "ready", last.us, total
         )
+        self._endings.append(last.key)
         del self._flows[last.key]
 
     def _write_due(self, until_ns: int) -> None:
